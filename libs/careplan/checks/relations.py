@@ -1,0 +1,173 @@
+"""The relations between the files of a unit: who stands in one form must stand in the others.
+
+A mutilated key shows up twice or more (a child without its parent, a parent without its child, in several files). The
+question here is therefore always: which single place explains it?
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from careplan.checks.about import FileFacts, UnitFacts, first_row, row_count, say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from careplan.findings import FindingLog
+
+PARENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "UP1KYO": ("UP2KYO", "UP3KYO", "UPHOSOKU"),
+    "UPPLAN": ("UPSIKYU", "UPHOSOKU"),
+    "UPKIHON": ("UPKIHON_SUB1", "UPKIHON_SUB2"),
+    "UPYOBO": ("UPYOBO_SUB",),
+}
+# Children that every parent record ought to have. A person may well have no weekly table and no sub rows.
+_EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
+    "UP1KYO": ("UP2KYO", "UPHOSOKU"),
+    "UPPLAN": ("UPSIKYU", "UPHOSOKU"),
+    "UPYOBO": ("UPYOBO_SUB",),
+}
+_DAY_COLUMNS = ("plan_date", "consulted_on")
+_INSURER, _INSURED, _DAY = range(3)
+_FORMS_6_AND_7 = ("UPPLAN", "UPSIKYU")
+_SEVERAL = 2
+
+
+class _Orphan(NamedTuple):
+    key: str
+    holders: list[FileFacts]
+
+
+def check_relations(files: Mapping[str, FileFacts], unit: UnitFacts, log: FindingLog) -> None:
+    """Check all relations of the files of a unit, which are given by kind."""
+    said = log.count("error")
+    for kind, child_kinds in PARENTS.items():
+        parent = files.get(kind)
+        children = [files[child] for child in child_kinds if child in files and not files[child].unreadable]
+        if parent is not None and not parent.unreadable and parent.rows:
+            _check(parent, children, log)
+    if log.count("error") == said:
+        _check_across(files, log)
+    if unit.recipient_role == "service":
+        _check_served(files, log)
+
+
+def _check(parent: FileFacts, children: list[FileFacts], log: FindingLog) -> None:
+    with_orphans: set[str] = set()
+    if not parent.keyless:
+        for orphan in _orphans(parent, children):
+            with_orphans.update(holder.name.kind for holder in orphan.holders)
+            culprit = _childless_like(parent, orphan)
+            if culprit is not None:
+                _say_culprit(parent, culprit, orphan, log)
+            else:
+                _say_orphan(parent, orphan, log)
+    whole = [
+        child
+        for child in children
+        if child.name.kind in _EXPECTED.get(parent.name.kind, ())
+        and child.name.kind not in with_orphans
+        and child.rows
+        and not child.keyless
+    ]
+    for key, entry in parent.keys.items():
+        lacking = [child for child in whole if key not in child.keys]
+        if lacking and key not in parent.explained:
+            parent.explained.add(key)
+            code = "TDK-FORMS-6-7" if lacking[0].name.kind == "UPSIKYU" else "TDK-RELATION"
+            say(log, parent, code, "warning", first_row(entry), "insured_no")
+
+
+def _orphans(parent: FileFacts, children: list[FileFacts]) -> list[_Orphan]:
+    found: dict[str, list[FileFacts]] = {}
+    for child in children:
+        for key in child.keys:
+            if key not in parent.keys:
+                found.setdefault(key, []).append(child)
+    return [_Orphan(key, holders) for key, holders in found.items()]
+
+
+def _childless_like(parent: FileFacts, orphan: _Orphan) -> str | None:
+    """The parent's key that is the wrong one, when it is rather the parent that errs than the children.
+
+    That is so when several files, or several rows, agree against one record of the parent which nobody knows.
+    """
+    agreeing = max(len(orphan.holders), *(row_count(holder.keys[orphan.key]) for holder in orphan.holders))
+    if agreeing < _SEVERAL:
+        return None
+    parts = orphan.key.split(",")
+    for key in parent.keys:
+        if key in parent.explained or any(key in holder.keys for holder in orphan.holders):
+            continue
+        if sum(a != b for a, b in zip(parts, key.split(","), strict=False)) == 1:
+            return key
+    return None
+
+
+def _say_culprit(parent: FileFacts, culprit: str, orphan: _Orphan, log: FindingLog) -> None:
+    parent.explained.add(culprit)
+    for holder in orphan.holders:
+        holder.explained.add(orphan.key)
+    column = _differing(parent, culprit, orphan.key)
+    say(log, parent, _code(parent, orphan.holders[0]), "error", first_row(parent.keys[culprit]), column)
+
+
+def _say_orphan(parent: FileFacts, orphan: _Orphan, log: FindingLog) -> None:
+    holder = orphan.holders[0]
+    for each in orphan.holders:
+        each.explained.add(orphan.key)
+    insured = orphan.key.split(",")[_INSURED]
+    near = next((key for key in parent.keys if key.split(",")[_INSURED] == insured), None)
+    column = _differing(holder, orphan.key, near) if near else "insured_no"
+    say(log, holder, _code(parent, holder), "error", first_row(holder.keys[orphan.key]), column)
+
+
+def _code(parent: FileFacts, child: FileFacts) -> str:
+    return "TDK-FORMS-6-7" if (parent.name.kind, child.name.kind) == _FORMS_6_AND_7 else "TDK-RELATION"
+
+
+def _differing(facts: FileFacts, key: str, other: str) -> str:
+    """The column in which two keys differ first."""
+    mine, theirs = key.split(","), other.split(",")
+    if mine[_INSURED] != theirs[_INSURED]:
+        return "insured_no"
+    if mine[_INSURER] != theirs[_INSURER] or len(mine) <= _DAY:
+        return "insurer_no"
+    return next(column for column in _DAY_COLUMNS if facts.layout.has(column))
+
+
+def _check_across(files: Mapping[str, FileFacts], log: FindingLog) -> None:
+    """UPYOBO and UPKIHON in one message are of the same persons; that tie is inferred, so a warning."""
+    plans, basics = files.get("UPYOBO"), files.get("UPKIHON")
+    if plans is None or basics is None or plans.keyless or basics.keyless or plans.unreadable or basics.unreadable:
+        return
+    for one, other in ((plans, basics), (basics, plans)):
+        known = {_person(key) for key in other.keys}
+        lacking = [key for key in one.keys if _person(key) not in known]
+        for key in lacking:
+            say(log, one, "TDK-RELATION", "warning", first_row(one.keys[key]), "insured_no")
+        if lacking:
+            return
+
+
+def _person(key: str) -> str:
+    insurer, insured, *_ = key.split(",")
+    return f"{insurer},{insured}"
+
+
+def _check_served(files: Mapping[str, FileFacts], log: FindingLog) -> None:
+    """Persons of a plan whom the recipient does not serve (decision 1): a warning each."""
+    plan = "UPPLAN" if "UPPLAN" in files else "UP1KYO"
+    holders = [files[kind] for kind in (("UPPLAN", "UPSIKYU") if plan == "UPPLAN" else ("UP2KYO",)) if kind in files]
+    first = files.get(plan)
+    if first is None or not holders or any(each.unreadable or each.left_out for each in (first, *holders)):
+        return
+    served = set().union(*(holder.served for holder in holders))
+    strange = set().union(*(holder.explained for holder in holders))
+    told: set[str] = set()
+    for key, entry in first.keys.items():
+        person = _person(key)
+        if person in served or person in told or key in first.explained or key in strange:
+            continue
+        told.add(person)
+        say(log, first, "TDK-NOT-SERVED", "warning", first_row(entry), "insured_no")

@@ -1,0 +1,321 @@
+"""What is counted over the rows of one file: relation keys, repeated rows, equipment numbers, totals of form 7.
+
+Each tally takes the picks of good rows a batch at a time. Row keys are remembered as 64-bit hashes (two different rows
+of a file share one with a chance below 1e-9, and what comes of it is a warning), everything else by person or service.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from careplan.checks.about import FileFacts, UnitFacts, entry_of, first_row, row_count, say
+from careplan.checks.row import EQUIPMENT, GRAND_TOTAL, NO_DATE, is_total
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+
+    from careplan.findings import FindingLog
+
+    Rows = Sequence[tuple[str, ...]]
+    RowKey = Callable[[tuple[str, ...]], Hashable]
+
+_GAP_MATTERS = "UPPLAN"
+
+
+class Tally(Protocol):
+    """Something counted over the rows of a file."""
+
+    needs: frozenset[str]
+    """The picks it looks at: a row where one of them could not be read is not counted."""
+
+    def add(self, rows: Rows, numbers: Sequence[int]) -> None:
+        """Count these rows; ``numbers`` are their row numbers."""
+
+    def finish(self) -> None:
+        """Say what the whole file lacks, when all its rows and the relations to other files are known."""
+
+
+class Keys:
+    """The relation keys of a file: by person, and by the day too where the relation runs over a day."""
+
+    def __init__(self, facts: FileFacts, places: Mapping[str, int]) -> None:
+        """Choose the day by the kind of the file."""
+        self._facts = facts
+        self._person = places["person"]
+        self._day = next((places[day] for day in ("plan_date", "consulted_on") if day in places), None)
+        self.needs = frozenset({"person", "plan_date", "consulted_on"} & set(places))
+
+    def add(self, rows: Rows, numbers: Sequence[int]) -> None:
+        """Count rows per key and remember the first."""
+        person, day = self._person, self._day
+        if day is None or (self._facts.name.target_month or NO_DATE).strip("0"):
+            keys = [row[person] for row in rows]
+        else:
+            keys = [f"{row[person]},{row[day]}" for row in rows]
+        known = self._facts.keys
+        firsts = dict(zip(reversed(keys), reversed(numbers), strict=True))
+        for key, count in Counter(keys).items():
+            before = known.get(key)
+            if before is None:
+                known[key] = entry_of(firsts[key], count)
+            else:
+                known[key] = entry_of(first_row(before), row_count(before) + count)
+
+    def finish(self) -> None:
+        """Nothing: the relations are judged over the files of the unit."""
+
+
+class Served:
+    """The persons who have a row of the recipient's office number."""
+
+    def __init__(self, facts: FileFacts, unit: UnitFacts, places: Mapping[str, int]) -> None:
+        """Take the recipient from the unit."""
+        self._facts = facts
+        self._recipient = unit.recipient
+        self._person = places["person"]
+        self._provider = places["provider_office"]
+        self.needs = frozenset({"person", "provider_office"})
+
+    def add(self, rows: Rows, numbers: Sequence[int]) -> None:
+        """Remember the persons of rows that name the recipient."""
+        del numbers
+        person, provider, recipient = self._person, self._provider, self._recipient
+        self._facts.served.update({row[person] for row in rows if row[provider] == recipient})
+
+    def finish(self) -> None:
+        """Nothing: persons are judged over the files of the unit."""
+
+
+class Pictures:
+    """The pictures of the family that rows of UPKIHON name: one row each."""
+
+    def __init__(self, facts: FileFacts, log: FindingLog, places: Mapping[str, int]) -> None:
+        """Start with none."""
+        self.needs = frozenset({"family_image_file"})
+        self._facts = facts
+        self._log = log
+        self._place = places["family_image_file"]
+
+    def add(self, rows: Rows, numbers: Sequence[int]) -> None:
+        """Remember the names; a picture that a row before has named is said."""
+        for row, number in zip(rows, numbers, strict=True):
+            picture = row[self._place].casefold()
+            if picture and picture in self._facts.pictures:
+                say(self._log, self._facts, "TDK-PICTURE-TWICE", "warning", number, "family_image_file")
+            elif picture:
+                self._facts.pictures.add(picture)
+
+    def finish(self) -> None:
+        """Nothing: pictures that no row names are judged over the message."""
+
+
+class Repeats:
+    """Rows whose key was there before: a warning each, for row keys are inferred (README, Uncertain 12)."""
+
+    def __init__(self, facts: FileFacts, log: FindingLog, places: Mapping[str, int], row_key: RowKey) -> None:
+        """``row_key`` gives a row's key, or None for rows that may repeat."""
+        self.needs = frozenset(places)
+        self._facts = facts
+        self._log = log
+        self._row_key = row_key
+        self._seen: set[int] = set()
+        self.repeated: set[int] = set()
+        """Numbers of the rows said to be repeated."""
+
+    def add(self, rows: Rows, numbers: Sequence[int]) -> None:
+        """Compare with all rows before."""
+        keys = list(map(self._row_key, rows))
+        hashes = list(map(hash, keys))
+        new = set(hashes)
+        if len(new) == len(hashes) and self._seen.isdisjoint(new):
+            self._seen |= new
+            return
+        for key, hashed, number in zip(keys, hashes, numbers, strict=True):
+            if key is None:
+                continue
+            if hashed in self._seen:
+                self.repeated.add(number)
+                say(self._log, self._facts, "TDK-REPEATED", "warning", number)
+            self._seen.add(hashed)
+
+    def finish(self) -> None:
+        """Nothing more."""
+
+
+class Details:
+    """detail_code numbers, from 1, the rows of equipment that share service code and units (column rules)."""
+
+    def __init__(self, facts: FileFacts, log: FindingLog, places: Mapping[str, int], repeats: Repeats) -> None:
+        """Rows that are repeated as a whole are left to ``repeats``."""
+        self.needs = frozenset(places)
+        self._facts = facts
+        self._log = log
+        self._places = places
+        self._repeats = repeats
+        self._groups: dict[tuple[str, ...], list[tuple[int, str, str]]] = {}
+
+    def add(self, rows: Rows, numbers: Sequence[int]) -> None:
+        """Group the rows of equipment by person, provider, service code and units."""
+        at = self._places
+        service, detail, day = at["service"], at["detail_code"], at["service_date"]
+        for row, number in zip(rows, numbers, strict=True):
+            if row[service][:2] in EQUIPMENT and number not in self._repeats.repeated:
+                key = (row[at["person"]], row[at["provider_office"]], row[at["satellite_no"]], row[service][:6])
+                group = self._groups.setdefault((*key, row[at["units"]]), [])
+                group.append((number, row[detail], row[day]))
+
+    def finish(self) -> None:
+        """Say rows that lack their number, and numbers that do not run from 1."""
+        if self._facts.left_out:
+            return
+        for key, group in self._groups.items():
+            if key[0] not in self._facts.explained and not self._lacks_number(group):
+                self._check_run(group)
+
+    def _lacks_number(self, group: list[tuple[int, str, str]]) -> bool:
+        days = Counter(day for _, _, day in group)
+        for number, detail, day in group:
+            if not detail and days[day] > 1:
+                say(self._log, self._facts, "TDK-DETAIL-NUMBER", "warning", number, "detail_code")
+                return True
+        return False
+
+    def _check_run(self, group: list[tuple[int, str, str]]) -> None:
+        """A provider's results may lack a numbered item that was not used, so gaps count in plans only."""
+        found = {int(detail) for _, detail, _ in group if detail}
+        wanted = set(range(1, len(found) + 1)) if self._facts.name.kind == _GAP_MATTERS else {n for n in found if n > 0}
+        for number, detail, _ in group:
+            if detail and int(detail) not in wanted:
+                say(self._log, self._facts, "TDK-DETAIL-NUMBER", "warning", number, "detail_code")
+                return
+
+
+@dataclass(slots=True)
+class _Person:
+    """What form 7 holds of one person."""
+
+    rows: Counter[str] = field(default_factory=Counter)
+    """Service type → rows that are no totals."""
+    limited: Counter[str] = field(default_factory=Counter)
+    """Service type → those of them that count against the category limit."""
+    last: dict[str, int] = field(default_factory=dict)
+    """Service type, or "" for any row → the last row number."""
+    totals: set[str] = field(default_factory=set)
+    """Total rows that are there, by their code."""
+
+
+class Totals:
+    """The total rows of form 7: one 999999 row a person, and AAAA where a type has several rows."""
+
+    def __init__(self, facts: FileFacts, log: FindingLog, places: Mapping[str, int]) -> None:
+        """Start with nobody."""
+        self.needs = frozenset(places)
+        self._facts = facts
+        self._log = log
+        self._places = places
+        self._persons: dict[str, _Person] = {}
+
+    def add(self, rows: Rows, numbers: Sequence[int]) -> None:
+        """Count rows per person and type; a second grand total is said at once."""
+        at_person, at_service, at_managed = (self._places[name] for name in ("person", "service", "managed_units"))
+        for row, number in zip(rows, numbers, strict=True):
+            code = row[at_service][:6]
+            person = self._persons.get(row[at_person])
+            if person is None:
+                person = self._persons[row[at_person]] = _Person()
+            person.last[""] = number
+            if is_total(code):
+                if code == GRAND_TOTAL and code in person.totals:
+                    severity = self._facts.layout.column("service_code").severity("rule")
+                    say(self._log, self._facts, "TDK-GRAND-TOTAL-TWICE", severity, number, "service_code")
+                person.totals.add(code)
+            else:
+                kind = code[:2]
+                person.rows[kind] += 1
+                person.limited[kind] += bool(row[at_managed])
+                person.last[kind] = number
+
+    def finish(self) -> None:
+        """Say the total rows that are missing, unless they may stand in a row that could not be read."""
+        if self._facts.left_out or self._facts.explained:
+            return
+        column = "service_code"
+        severity = self._facts.layout.column(column).severity("rule")
+        for person in self._persons.values():
+            if GRAND_TOTAL not in person.totals:
+                say(self._log, self._facts, "TDK-GRAND-TOTAL", severity, person.last[""], column)
+            for kind, count in person.rows.items():
+                if count > 1 and not {kind + "AAAA", kind + "EEEE", kind + "ZZZZ"} & person.totals:
+                    say(self._log, self._facts, "TDK-SUBTOTAL", severity, person.last[kind], column)
+                elif person.limited[kind] > 1 and kind + "AAAA" not in person.totals:
+                    say(self._log, self._facts, "TDK-SUBTOTAL", "warning", person.last[kind], column)
+
+
+def row_key(kind: str, places: Mapping[str, int]) -> RowKey:
+    """How rows of a kind are told apart (``row_key`` of files.csv); None from it for a row that may repeat."""
+    if kind == "UPSIKYU":
+        return _form_7_key(places)
+    if kind in {"UP2KYO", "UPYOBO_SUB"}:
+        numbers = ("goal_no", "content_no") if kind == "UP2KYO" else ("support_no", "service_no")
+        return _numbered_key([places[name] for name in ("person", "plan_date", "issue_no", *numbers)])
+    named = {
+        "UPHOSOKU": ("person", "plan_date", "target_month"),
+        "UP1KYO": ("person", "plan_date"),
+        "UPPLAN": _FORM_6_KEY,
+        "UPJSK": _FORM_6_KEY,
+        "UPKIHON": ("person", "consulted_on"),
+    }.get(kind, tuple(places))
+    indices = [places[name] for name in named]
+    return lambda row: tuple([row[at] for at in indices])
+
+
+_FORM_6_KEY = (
+    "person",
+    "service_date",
+    "service",
+    "times_of_day",
+    "detail_code",
+    "provider_office",
+    "satellite_no",
+)
+
+
+def _form_7_key(places: Mapping[str, int]) -> RowKey:
+    service, rest = places["service"], [places[name] for name in ("person", "provider_office", "satellite_no")]
+
+    def key(row: tuple[str, ...]) -> Hashable:
+        code = row[service][:6]
+        may_repeat = code == GRAND_TOTAL or (code[:2] in EQUIPMENT and not is_total(code))
+        return None if may_repeat else (code, *[row[at] for at in rest])
+
+    return key
+
+
+def _numbered_key(indices: Iterable[int]) -> RowKey:
+    indices = tuple(indices)
+
+    def key(row: tuple[str, ...]) -> Hashable:
+        found = tuple([row[at] for at in indices])
+        return found if all(found) else None
+
+    return key
+
+
+def tallies_of(facts: FileFacts, unit: UnitFacts, log: FindingLog, places: Mapping[str, int]) -> list[Tally]:
+    """The tallies that a kind of file needs."""
+    kind = facts.name.kind
+    repeats = Repeats(facts, log, places, row_key(kind, places))
+    tallies: list[Tally] = [repeats]
+    if not kind.startswith("DLT") and kind != "UPJSK":
+        tallies.append(Keys(facts, places))
+    if kind in {"UP2KYO", "UPPLAN", "UPSIKYU"}:
+        tallies.append(Served(facts, unit, places))
+    if kind in {"UPPLAN", "UPJSK"}:
+        tallies.append(Details(facts, log, places, repeats))
+    if kind == "UPKIHON":
+        tallies.append(Pictures(facts, log, places))
+    if kind == "UPSIKYU":
+        tallies.append(Totals(facts, log, places))
+    return tallies

@@ -1,0 +1,1 @@
+"""Todoke (届け): the parts that its services share."""

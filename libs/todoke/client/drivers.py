@@ -1,0 +1,366 @@
+"""Who carries the client's operations out: `Client` blocks, `AsyncClient` awaits; they decide nothing."""
+
+import asyncio
+import contextlib
+import functools
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import httpx
+
+from todoke.client import operations as do
+from todoke.client.clock import Clock, SystemClock
+from todoke.client.core import TRANSIENT, Answer, Ask, Call, Core, Flow, Patience, Silence, Wait, read
+from todoke.client.session import MemoryStore, Session, SessionStore
+from todoke.client.shapes import StreamEvent
+from todoke.client.streaming import StreamReader
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+"""Where `todoke up` listens."""
+
+TIMEOUT = httpx.Timeout(connect=5, read=60, write=60, pool=30)
+"""Seconds of one try. The service answers in ten, or sends a comment on the stream twice a minute."""
+
+UNAUTHORIZED = 401
+
+
+def _arguments(ask: Ask) -> dict[str, Any]:
+    """The keyword arguments of an httpx request."""
+    files = [(field, (name, content, kind)) for field, name, content, kind in ask.parts] or None
+    return {
+        "method": ask.method,
+        "url": ask.path,
+        "params": dict(ask.params) or None,
+        "headers": dict(ask.headers),
+        "json": ask.body,
+        "files": files,
+    }
+
+
+def _answer(response: httpx.Response) -> Answer:
+    return Answer(
+        response.status_code, {name.lower(): text for name, text in response.headers.items()}, response.content
+    )
+
+
+def _silence(failure: httpx.RequestError) -> Silence:
+    never_left = isinstance(failure, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+    return Silence(type(failure).__name__, sent=not never_left)
+
+
+def _stream_call(reader: StreamReader) -> Call[None]:
+    return Call(Ask("GET", "/v1/stream", headers=reader.headers()), lambda _: None, repeatable=True)
+
+
+def _refused(call: Call[None], answer: Answer, core: Core) -> None:
+    """Raise what a refused stream says; a passing trouble is waited out instead."""
+    if answer.status not in TRANSIENT:
+        read(call, answer, core.clock.now())
+
+
+def _blocking(
+    operation: Callable[Concatenate[Core, P], Flow[T]],
+) -> Callable[Concatenate["Client", P], T]:
+    @functools.wraps(operation)
+    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.run(operation(self.core, *args, **kwargs))
+
+    return method
+
+
+def _paged(
+    operation: Callable[Concatenate[Core, P], do.Paging[T]],
+) -> Callable[Concatenate["Client", P], Iterator[T]]:
+    @functools.wraps(operation)
+    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        paging = operation(self.core, *args, **kwargs)
+        cursor: str | None = None
+        while True:
+            page = self.run(paging.turn(cursor))
+            yield from page.items
+            cursor = page.next
+            if cursor is None:
+                return
+
+    return method
+
+
+def _awaited(
+    operation: Callable[Concatenate[Core, P], Flow[T]],
+) -> Callable[Concatenate["AsyncClient", P], Coroutine[Any, Any, T]]:
+    @functools.wraps(operation)
+    async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.run(operation(self.core, *args, **kwargs))
+
+    return method
+
+
+def _paged_async(
+    operation: Callable[Concatenate[Core, P], do.Paging[T]],
+) -> Callable[Concatenate["AsyncClient", P], AsyncIterator[T]]:
+    @functools.wraps(operation)
+    async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+        paging = operation(self.core, *args, **kwargs)
+        cursor: str | None = None
+        while True:
+            page = await self.run(paging.turn(cursor))
+            for item in page.items:
+                yield item
+            cursor = page.next
+            if cursor is None:
+                return
+
+    return method
+
+
+class Client:
+    """A blocking client of one Todoke service, for one session. Use it as a context manager, from one thread.
+
+    Args:
+        url: the address, without `/v1`.
+        store: where the session is kept; in memory unless told otherwise.
+        patience: how long calls are repeated.
+        clock: time and chance.
+        transport: an httpx transport (a test's, or one with client certificates).
+
+    Every method raises `ApiError` for a refusal, `Unreachable` when no answer came in time, `NotLoggedIn` without a
+    session, `Unreadable` when something else than Todoke answered.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        store: SessionStore | None = None,
+        patience: Patience | None = None,
+        clock: Clock | None = None,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.core = Core(url, store or MemoryStore(), clock or SystemClock(), patience or Patience())
+        self._sleep = sleep
+        self._http = httpx.Client(base_url=self.core.url, timeout=TIMEOUT, transport=transport)
+
+    @property
+    def session(self) -> Session | None:
+        """Who is logged in, or None."""
+        return self.core.session
+
+    def close(self) -> None:
+        """Close the connections; the session goes on."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def run(self, flow: Flow[T]) -> T:
+        """Carry out an operation."""
+        outcome: Answer | Silence | None = None
+        while True:
+            try:
+                step = flow.send(outcome)
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]  # a generator's return value is typed by Flow
+            if isinstance(step, Wait):
+                self._sleep(step.seconds)
+                outcome = None
+            else:
+                outcome = self._exchange(step)
+
+    def _exchange(self, ask: Ask) -> Answer | Silence:
+        try:
+            return _answer(self._http.request(**_arguments(ask)))
+        except httpx.RequestError as failure:
+            return _silence(failure)
+
+    def stream(self, last_event_id: str | None = None) -> Iterator[StreamEvent]:
+        """The pushes of the office, for ever: a lost connection is made again and resumes after the last event."""
+        reader = StreamReader(last_event_id)
+        while True:
+            self.run(self.core.freshen())
+            with contextlib.suppress(httpx.RequestError):
+                yield from self._pushes(reader)
+            self._sleep(reader.retry_seconds)
+
+    def _pushes(self, reader: StreamReader) -> Iterator[StreamEvent]:
+        call, used = _stream_call(reader), self.core.logged_in().access_token
+        arguments = _arguments(call.ask)
+        arguments["headers"]["Authorization"] = f"Bearer {used}"
+        with self._http.stream(**arguments) as response:
+            if response.status_code == UNAUTHORIZED:
+                self.run(self.core.renew(used))
+                return
+            if response.is_error:
+                response.read()
+                _refused(call, _answer(response), self.core)
+                return
+            reader.connected()
+            for line in response.iter_lines():
+                event = reader.feed(line)
+                if event is not None:
+                    yield event
+
+    login = _blocking(do.login)
+    refresh = _blocking(do.refresh)
+    logout = _blocking(do.logout)
+    change_password = _blocking(do.change_password)
+    send = _blocking(do.send)
+    check = _blocking(do.check)
+    send_batch = _blocking(do.send_batch)
+    sent = _blocking(do.sent)
+    received = _blocking(do.received)
+    each_sent = _paged(do.each_sent)
+    each_received = _paged(do.each_received)
+    received_since = _blocking(do.received_since)
+    each_received_since = _paged(do.each_received_since)
+    search = _blocking(do.search)
+    message = _blocking(do.message)
+    findings = _blocking(do.findings)
+    accesses = _blocking(do.accesses)
+    evidence = _blocking(do.evidence)
+    counts = _blocking(do.counts)
+    changes = _blocking(do.changes)
+    fetch_file = _blocking(do.fetch_file)
+    fetch_zip = _blocking(do.fetch_zip)
+    receipt = _blocking(do.receipt)
+    recall = _blocking(do.recall)
+    office = _blocking(do.office)
+    offices = _blocking(do.offices)
+    own_office = _blocking(do.own_office)
+    limits = _blocking(do.limits)
+    status = _blocking(do.status)
+    jwks = _blocking(do.jwks)
+    notifications = _blocking(do.notifications)
+    set_notifications = _blocking(do.set_notifications)
+    add_webhook = _blocking(do.add_webhook)
+    webhook = _blocking(do.webhook)
+    remove_webhook = _blocking(do.remove_webhook)
+
+
+class AsyncClient:
+    """The same client for asyncio; methods and errors are those of `Client`, awaited."""
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        store: SessionStore | None = None,
+        patience: Patience | None = None,
+        clock: Clock | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep,
+    ) -> None:
+        self.core = Core(url, store or MemoryStore(), clock or SystemClock(), patience or Patience())
+        self._sleep = sleep
+        self._http = httpx.AsyncClient(base_url=self.core.url, timeout=TIMEOUT, transport=transport)
+
+    @property
+    def session(self) -> Session | None:
+        """Who is logged in, or None."""
+        return self.core.session
+
+    async def close(self) -> None:
+        """Close the connections; the session goes on."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Carry out an operation."""
+        outcome: Answer | Silence | None = None
+        while True:
+            try:
+                step = flow.send(outcome)
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]  # a generator's return value is typed by Flow
+            if isinstance(step, Wait):
+                await self._sleep(step.seconds)
+                outcome = None
+            else:
+                outcome = await self._exchange(step)
+
+    async def _exchange(self, ask: Ask) -> Answer | Silence:
+        try:
+            return _answer(await self._http.request(**_arguments(ask)))
+        except httpx.RequestError as failure:
+            return _silence(failure)
+
+    async def stream(self, last_event_id: str | None = None) -> AsyncIterator[StreamEvent]:
+        """The pushes of the office, for ever: a lost connection is made again and resumes after the last event."""
+        reader = StreamReader(last_event_id)
+        while True:
+            await self.run(self.core.freshen())
+            with contextlib.suppress(httpx.RequestError):
+                async for event in self._pushes(reader):
+                    yield event
+            await self._sleep(reader.retry_seconds)
+
+    async def _pushes(self, reader: StreamReader) -> AsyncIterator[StreamEvent]:
+        call, used = _stream_call(reader), self.core.logged_in().access_token
+        arguments = _arguments(call.ask)
+        arguments["headers"]["Authorization"] = f"Bearer {used}"
+        async with self._http.stream(**arguments) as response:
+            if response.status_code == UNAUTHORIZED:
+                await self.run(self.core.renew(used))
+                return
+            if response.is_error:
+                await response.aread()
+                _refused(call, _answer(response), self.core)
+                return
+            reader.connected()
+            async for line in response.aiter_lines():
+                event = reader.feed(line)
+                if event is not None:
+                    yield event
+
+    login = _awaited(do.login)
+    refresh = _awaited(do.refresh)
+    logout = _awaited(do.logout)
+    change_password = _awaited(do.change_password)
+    send = _awaited(do.send)
+    check = _awaited(do.check)
+    send_batch = _awaited(do.send_batch)
+    sent = _awaited(do.sent)
+    received = _awaited(do.received)
+    each_sent = _paged_async(do.each_sent)
+    each_received = _paged_async(do.each_received)
+    received_since = _awaited(do.received_since)
+    each_received_since = _paged_async(do.each_received_since)
+    search = _awaited(do.search)
+    message = _awaited(do.message)
+    findings = _awaited(do.findings)
+    accesses = _awaited(do.accesses)
+    evidence = _awaited(do.evidence)
+    counts = _awaited(do.counts)
+    changes = _awaited(do.changes)
+    fetch_file = _awaited(do.fetch_file)
+    fetch_zip = _awaited(do.fetch_zip)
+    receipt = _awaited(do.receipt)
+    recall = _awaited(do.recall)
+    office = _awaited(do.office)
+    offices = _awaited(do.offices)
+    own_office = _awaited(do.own_office)
+    limits = _awaited(do.limits)
+    status = _awaited(do.status)
+    jwks = _awaited(do.jwks)
+    notifications = _awaited(do.notifications)
+    set_notifications = _awaited(do.set_notifications)
+    add_webhook = _awaited(do.add_webhook)
+    webhook = _awaited(do.webhook)
+    remove_webhook = _awaited(do.remove_webhook)

@@ -1,0 +1,411 @@
+"""Every operation of the client, once: both clients take their methods from here.
+
+Each is a generator over `Core` (see there); its parameters are those of the client's method of the same name.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypedDict, TypeVar
+from uuid import UUID
+
+from pydantic import TypeAdapter
+from typing_extensions import Unpack
+
+from todoke.client import shapes
+from todoke.client.core import Answer, Ask, Call, Core, Flow, Upload, segment
+from todoke.client.errors import HashMismatch, Unreadable
+from todoke.client.session import Session
+
+T = TypeVar("T")
+
+DOWNLOAD_SECONDS_MAX = 300.0
+"""Patience of one file or ZIP: 30 MiB over a slow line."""
+
+_LISTED: TypeAdapter[shapes.Item | shapes.Stub] = TypeAdapter(shapes.Item | shapes.Stub)
+
+
+class Filters(TypedDict, total=False):
+    """Filters of the lists. `month` is YYYYMM, `since_time`/`until_time` RFC 3339 (`from`/`to` of the API)."""
+
+    status: str
+    partner: str
+    month: str
+    kind: str
+    sequence: str
+    csv_version: str
+    service_type: str
+    since_time: str
+    until_time: str
+    findings: bool
+    wait_for: str
+    limit: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message of a batch, with the key that makes sending it again harmless."""
+
+    idempotency_key: str
+    recipient: str | None = None
+    sequence: str | None = None
+    text: str | None = None
+    files: tuple[Upload, ...] = ()
+    allow_resend: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Paging(Generic[T]):
+    """A list that is read page by page: `turn(None)` is the first page, `turn(page.next)` the one after."""
+
+    turn: Callable[[str | None], Flow[shapes.Page[T]]]
+
+
+# --- session -----------------------------------------------------------------------------------------------------
+
+
+def login(core: Core, c_id: str, c_password: str, kj_id: str, kj_password: str) -> Flow[Session]:
+    """Log in with both steps and keep the session. Raises `ApiError` 401 for a wrong pair, 429 while locked out."""
+    first = Ask("POST", "/v1/session/system", body={"user_id": c_id, "password": c_password})
+    step = yield from core.perform(Call(first, _model(shapes.Step), repeatable=False, bearer=""))
+    second = Ask("POST", "/v1/session/office", body={"user_id": kj_id, "password": kj_password})
+    answer = yield from core.perform(
+        Call(second, _model(shapes.SessionAnswer), repeatable=False, bearer=step.step_token)
+    )
+    return core.begin(answer)
+
+
+def refresh(core: Core) -> Flow[Session]:
+    """Renew the session now. Raises `NotLoggedIn` when it has ended."""
+    yield from core.renew(core.logged_in().access_token)
+    return core.logged_in()
+
+
+def logout(core: Core) -> Flow[None]:
+    """End the session at the service and forget it."""
+    yield from core.perform(Call(Ask("DELETE", "/v1/session"), _nothing, repeatable=False))
+    core.end()
+
+
+def change_password(core: Core, which: shapes.Secret, old: str, new: str) -> Flow[None]:
+    """Replace the person's or the office's password."""
+    ask = Ask("POST", "/v1/session/password", body={"which": which, "old": old, "new": new})
+    yield from core.perform(Call(ask, _nothing, repeatable=False))
+
+
+# --- send --------------------------------------------------------------------------------------------------------
+
+
+def send(
+    core: Core,
+    recipient: str | None = None,
+    sequence: str | None = None,
+    text: str | None = None,
+    files: Sequence[Upload] = (),
+    idempotency_key: str | None = None,
+    *,
+    allow_resend: bool = False,
+) -> Flow[shapes.Submission]:
+    """Send a message; repeated under its key until an answer comes, so it is sent once at most.
+
+    Without `idempotency_key` a fresh one is made: the call may then be repeated inside, but not by the caller.
+    Raises `ApiError` when it is refused at once; the judgement of contents comes later as the message's status.
+    """
+    key = idempotency_key or core.clock.key()
+    ask = Ask(
+        "POST",
+        "/v1/messages",
+        headers={"Idempotency-Key": key},
+        parts=_message_parts(_message(recipient, sequence, text, allow_resend=allow_resend), files),
+    )
+    return (yield from core.perform(Call(ask, _model(shapes.Submission), repeatable=True)))
+
+
+def check(
+    core: Core,
+    recipient: str | None = None,
+    sequence: str | None = None,
+    text: str | None = None,
+    files: Sequence[Upload] = (),
+) -> Flow[shapes.Verdict]:
+    """Judge a message without keeping anything of it."""
+    parts = _message_parts(_message(recipient, sequence, text, allow_resend=False), files)
+    ask = Ask("POST", "/v1/messages/check", parts=parts)
+    return (yield from core.perform(Call(ask, _model(shapes.Verdict), repeatable=True)))
+
+
+def send_batch(core: Core, messages: Sequence[Outgoing]) -> Flow[tuple[shapes.BatchResult, ...]]:
+    """Send up to 200 messages in one request; each has its own result, in the order given."""
+    described: list[dict[str, Any]] = []
+    parts: list[tuple[str, str | None, bytes, str]] = []
+    for message in messages:
+        fields = [f"f{len(parts) + n}" for n in range(1, len(message.files) + 1)]
+        parts += [
+            (field, file.name, file.content, "application/octet-stream")
+            for field, file in zip(fields, message.files, strict=True)
+        ]
+        told = _message(message.recipient, message.sequence, message.text, allow_resend=message.allow_resend)
+        described.append({**told, "idempotency_key": message.idempotency_key, "files": fields})
+    head = ("messages", None, json.dumps(described, ensure_ascii=False).encode(), "application/json")
+    ask = Ask("POST", "/v1/batches", parts=(head, *parts))
+    return (yield from core.perform(Call(ask, _batch_results, repeatable=True)))
+
+
+# --- lists and messages ------------------------------------------------------------------------------------------
+
+
+def sent(core: Core, cursor: str | None = None, **filters: Unpack[Filters]) -> Flow[shapes.Page[shapes.Item]]:
+    """One page of what the office has sent, newest first."""
+    return (yield from core.perform(_list("/v1/sent", cursor, filters)))
+
+
+def received(core: Core, cursor: str | None = None, **filters: Unpack[Filters]) -> Flow[shapes.Page[shapes.Item]]:
+    """One page of what the office has received, newest first."""
+    return (yield from core.perform(_list("/v1/received", cursor, filters)))
+
+
+def each_sent(core: Core, **filters: Unpack[Filters]) -> Paging[shapes.Item]:
+    """Everything that the office has sent, newest first, page after page."""
+    return Paging(lambda cursor: core.perform(_list("/v1/sent", cursor, filters)))
+
+
+def each_received(core: Core, **filters: Unpack[Filters]) -> Paging[shapes.Item]:
+    """Everything that the office has received, newest first, page after page."""
+    return Paging(lambda cursor: core.perform(_list("/v1/received", cursor, filters)))
+
+
+def received_since(core: Core, since: int, limit: int = 50) -> Flow[tuple[shapes.Item | shapes.Stub, ...]]:
+    """What came after delivery number `since`, ascending and without a gap; empty when nothing did."""
+    ask = Ask("GET", "/v1/received", params={"since": since, "limit": limit})
+    return (yield from core.perform(Call(ask, _since, repeatable=True)))
+
+
+def each_received_since(core: Core, since: int = 0, limit: int = 200) -> Paging[shapes.Item | shapes.Stub]:
+    """Everything after delivery number `since`, until nothing more is there yet."""
+
+    def turn(cursor: str | None) -> Flow[shapes.Page[shapes.Item | shapes.Stub]]:
+        items = yield from received_since(core, since if cursor is None else int(cursor), limit)
+        return shapes.Page[shapes.Item | shapes.Stub](items=items, next=str(items[-1].delivery_no) if items else None)
+
+    return Paging(turn)
+
+
+def search(
+    core: Core, box: shapes.Box, text: str, cursor: str | None = None, **filters: Unpack[Filters]
+) -> Flow[shapes.Page[shapes.Item]]:
+    """One page of a search over office names and numbers, texts and file names."""
+    body = {**_params(filters), "box": box, "text": text, "cursor": cursor}
+    ask = Ask("POST", "/v1/search", body={name: value for name, value in body.items() if value is not None})
+    return (yield from core.perform(Call(ask, _model(shapes.Page[shapes.Item]), repeatable=True)))
+
+
+def message(core: Core, message_id: UUID | str) -> Flow[shapes.Message]:
+    """One message with its timeline; `ApiError` 404 when it is not there or not ours."""
+    return (yield from core.perform(_get(shapes.Message, f"/v1/messages/{segment(message_id)}")))
+
+
+def findings(core: Core, message_id: UUID | str) -> Flow[shapes.Verdict]:
+    """What was found in a message's files."""
+    return (yield from core.perform(_get(shapes.Verdict, f"/v1/messages/{segment(message_id)}/findings")))
+
+
+def accesses(core: Core, message_id: UUID | str) -> Flow[tuple[shapes.Access, ...]]:
+    """Who fetched a message, and when."""
+    path = f"/v1/messages/{segment(message_id)}/accesses"
+    return (yield from core.perform(_get(shapes.Page[shapes.Access], path))).items
+
+
+def evidence(core: Core, message_id: UUID | str) -> Flow[Any]:
+    """The record of delivery (送達記録) as JSON."""
+    ask = Ask("GET", f"/v1/messages/{segment(message_id)}/evidence", headers={"Accept": "application/json"})
+    return (yield from core.perform(Call(ask, Answer.document, repeatable=True)))
+
+
+def counts(core: Core) -> Flow[shapes.Counts]:
+    """How many messages there are per status."""
+    return (yield from core.perform(_get(shapes.Counts, "/v1/counts")))
+
+
+def changes(core: Core, limit: int = 50) -> Flow[tuple[shapes.Change, ...]]:
+    """The office's last changes, newest first."""
+    call = _get(shapes.Page[shapes.Change], "/v1/changes", {"limit": limit})
+    return (yield from core.perform(call)).items
+
+
+# --- fetch, receipt, recall --------------------------------------------------------------------------------------
+
+
+def fetch_file(core: Core, message_id: UUID | str, n: int, sha256: str | None = None) -> Flow[bytes]:
+    """The very bytes of the n-th file; with `sha256` (from the list) they are compared.
+
+    Raises:
+        HashMismatch: other bytes arrived than the service or the list says.
+        ApiError: 404 not there or not ours, 410 recalled, expired or erased.
+    """
+    ask = Ask("GET", f"/v1/messages/{segment(message_id)}/files/{n}", headers={"Accept-Encoding": "identity"})
+    answer = yield from core.perform(Call(ask, _itself, repeatable=True, seconds=DOWNLOAD_SECONDS_MAX))
+    said = sha256 or answer.headers.get("etag", "").removeprefix("W/").strip('"')
+    if said != hashlib.sha256(answer.body).hexdigest():
+        raise HashMismatch(f"file {n} of {message_id}")
+    return answer.body
+
+
+def fetch_zip(core: Core, message_id: UUID | str) -> Flow[bytes]:
+    """All files of a message as one ZIP."""
+    ask = Ask("GET", f"/v1/messages/{segment(message_id)}/zip", headers={"Accept-Encoding": "identity"})
+    answer = yield from core.perform(Call(ask, _itself, repeatable=True, seconds=DOWNLOAD_SECONDS_MAX))
+    return answer.body
+
+
+def receipt(core: Core, message_id: UUID | str, sha256: Sequence[str]) -> Flow[shapes.ReceiptAnswer]:
+    """Confirm that every file is safe here (済): the hashes in the order of the message's files.
+
+    Raises `ApiError` 409 for wrong hashes and for a message that is recalled, expired or erased.
+    """
+    ask = Ask("POST", f"/v1/messages/{segment(message_id)}/receipt", body={"sha256": list(sha256)})
+    return (yield from core.perform(Call(ask, _model(shapes.ReceiptAnswer), repeatable=True)))
+
+
+def recall(core: Core, message_id: UUID | str, reason: str) -> Flow[shapes.RecallAnswer]:
+    """Take a message back (取消) before it is 済."""
+    ask = Ask("POST", f"/v1/messages/{segment(message_id)}/recall", body={"reason": reason})
+    return (yield from core.perform(Call(ask, _model(shapes.RecallAnswer), repeatable=True)))
+
+
+# --- offices, limits, keys, notifications ------------------------------------------------------------------------
+
+
+def office(core: Core, number: str) -> Flow[shapes.Office]:
+    """An office of the directory."""
+    return (yield from core.perform(_get(shapes.Office, f"/v1/offices/{segment(number)}")))
+
+
+def offices(core: Core, q: str, limit: int = 50, cursor: str | None = None) -> Flow[shapes.Page[shapes.Office]]:
+    """One page of the directory: offices whose name or number holds `q`."""
+    params: dict[str, str | int] = {"q": q, "limit": limit}
+    if cursor is not None:
+        params["cursor"] = cursor
+    return (yield from core.perform(_get(shapes.Page[shapes.Office], "/v1/offices", params)))
+
+
+def own_office(core: Core) -> Flow[shapes.OwnOffice]:
+    """One's own office."""
+    return (yield from core.perform(_get(shapes.OwnOffice, "/v1/office")))
+
+
+def limits(core: Core) -> Flow[shapes.Limits]:
+    """Every limit of the service."""
+    return (yield from core.perform(Call(Ask("GET", "/v1/limits"), Answer.document, repeatable=True)))
+
+
+def status(core: Core) -> Flow[shapes.SystemStatus]:
+    """How the whole system is."""
+    return (yield from core.perform(_get(shapes.SystemStatus, "/v1/status")))
+
+
+def jwks(core: Core) -> Flow[Mapping[str, Any]]:
+    """The public keys of receipts; keep them to verify receipts offline."""
+    ask = Ask("GET", "/.well-known/jwks.json")
+    return (yield from core.perform(Call(ask, Answer.document, repeatable=True, bearer="")))
+
+
+def notifications(core: Core, scope: str = "own") -> Flow[shapes.NotificationSettings]:
+    """Who is told by mail: one's `own` settings or the `office`'s."""
+    return (yield from core.perform(_get(shapes.NotificationSettings, f"/v1/notifications/{segment(scope)}")))
+
+
+def set_notifications(
+    core: Core, settings: shapes.NotificationSettings, scope: str = "own"
+) -> Flow[shapes.NotificationSettings]:
+    """Replace the settings of `own` or `office`."""
+    ask = Ask("PUT", f"/v1/notifications/{segment(scope)}", body=settings.model_dump(mode="json"))
+    return (yield from core.perform(Call(ask, _model(shapes.NotificationSettings), repeatable=True)))
+
+
+def add_webhook(core: Core, url: str, events: Sequence[str]) -> Flow[shapes.NewWebhook]:
+    """Make a webhook; the secret in the answer is shown this once."""
+    ask = Ask("POST", "/v1/notifications/webhooks", body={"url": url, "events": list(events)})
+    return (yield from core.perform(Call(ask, _model(shapes.NewWebhook), repeatable=False)))
+
+
+def webhook(core: Core, webhook_id: UUID | str) -> Flow[shapes.Webhook]:
+    """A webhook with its last results."""
+    return (yield from core.perform(_get(shapes.Webhook, f"/v1/notifications/webhooks/{segment(webhook_id)}")))
+
+
+def remove_webhook(core: Core, webhook_id: UUID | str) -> Flow[None]:
+    """End a webhook."""
+    ask = Ask("DELETE", f"/v1/notifications/webhooks/{segment(webhook_id)}")
+    yield from core.perform(Call(ask, _nothing, repeatable=True))
+
+
+# --- pieces ------------------------------------------------------------------------------------------------------
+
+_NAMES = {"since_time": "from", "until_time": "to"}
+
+
+def _model(shape: type[shapes.ShapeT]) -> Callable[[Answer], shapes.ShapeT]:
+    return lambda answer: shape.model_validate_json(answer.body)
+
+
+def _nothing(_: Answer) -> None:
+    return None
+
+
+def _itself(answer: Answer) -> Answer:
+    return answer
+
+
+def _get(shape: type[shapes.ShapeT], path: str, params: Mapping[str, str | int] | None = None) -> Call[shapes.ShapeT]:
+    return Call(Ask("GET", path, params=params or {}), _model(shape), repeatable=True)
+
+
+def _list(path: str, cursor: str | None, filters: Filters) -> Call[shapes.Page[shapes.Item]]:
+    params = _params(filters)
+    if cursor is not None:
+        params["cursor"] = cursor
+    return _get(shapes.Page[shapes.Item], path, params)
+
+
+def _params(filters: Filters) -> dict[str, str | int]:
+    found: dict[str, str | int] = {}
+    for name, value in filters.items():
+        if isinstance(value, bool):
+            found[name] = "true" if value else "false"
+        elif isinstance(value, str | int):
+            found[_NAMES.get(name, name)] = value
+    return found
+
+
+def _message(
+    recipient: str | None, sequence: str | None, text: str | None, *, allow_resend: bool
+) -> dict[str, str | bool | None]:
+    return {"recipient": recipient, "sequence": sequence, "text": text, "allow_resend": allow_resend}
+
+
+def _message_parts(
+    message: Mapping[str, Any], files: Sequence[Upload]
+) -> tuple[tuple[str, str | None, bytes, str], ...]:
+    head = ("message", None, json.dumps(message, ensure_ascii=False).encode(), "application/json")
+    return (head, *(("files", file.name, file.content, "application/octet-stream") for file in files))
+
+
+def _since(answer: Answer) -> tuple[shapes.Item | shapes.Stub, ...]:
+    return tuple(_LISTED.validate_python(item) for item in _rows(answer, "items"))
+
+
+def _batch_results(answer: Answer) -> tuple[shapes.BatchResult, ...]:
+    return tuple(_batch_result(result) for result in _rows(answer, "results"))
+
+
+def _rows(answer: Answer, name: str) -> list[Any]:
+    rows = answer.document().get(name)
+    if not isinstance(rows, list):
+        raise Unreadable(f"the answer has no {name}")
+    return rows
+
+
+def _batch_result(result: Mapping[str, Any]) -> shapes.BatchResult:
+    submitted = shapes.Submission.model_validate(result) if "message_id" in result else None
+    return shapes.BatchResult.model_validate({**result, "submission": submitted})

@@ -1,0 +1,82 @@
+"""What the command line shows to people: Japanese heads and words, times on Japan's clock."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+
+from todoke.client.shapes import Item, Problem
+
+JAPAN = timezone(timedelta(hours=9), "JST")
+
+WAITING = "確認中"
+STATUS: Mapping[str, str] = {
+    "submitted": WAITING,
+    "accepted": WAITING,
+    "routed": WAITING,
+    "delivered": "未",
+    "downloaded": "済",
+    "recalled": "取消",
+    "rejected": "失敗",
+    "undeliverable": "失敗",
+    "expired": "期限切れ",
+}
+"""Words for the status of a message (screens 0.2)."""
+
+DEAD_ENDS = frozenset({"rejected", "undeliverable", "recalled", "expired"})
+"""Statuses in which the recipient does not have the message."""
+
+SEVERITY: Mapping[str, str] = {"error": "直す", "warning": "注意"}
+PARTICIPATION: Mapping[str, str] = {"active": "利用中", "suspended": "休止", "none": "不参加"}
+
+EVENTS: Mapping[str, str] = {
+    "MessageSubmitted": "送信",
+    "MessageAccepted": "検査を通過",
+    "MessageRejected": "検査で不合格",
+    "MessageRouted": "振り分け",
+    "MessageUndeliverable": "お届けできず",
+    "Delivered": "お届け",
+    "ContentOpened": "開封",
+    "Downloaded": "取得（済）",
+    "RecallRequested": "取消の依頼",
+    "Recalled": "取消",
+    "ReminderDue": "未取得のお知らせ",
+    "Expired": "期限切れ",
+    "Erased": "中身の消去",
+    "MessageHeld": "確認中",
+    "MessageReleased": "確認の終わり",
+    "MessageDiscarded": "お届けできず",
+}
+"""Steps of the timeline."""
+
+
+def moment(value: datetime | None) -> str:
+    """`2025/09/01 12:34` in Japan, or nothing."""
+    return "" if value is None else value.astimezone(JAPAN).strftime("%Y/%m/%d %H:%M")
+
+
+def sequence(value: datetime) -> str:
+    """A 連番 made of this moment in Japan."""
+    return value.astimezone(JAPAN).strftime("%Y%m%d%H%M%S")
+
+
+def status(item: Item) -> str:
+    """The status as people call it, with 開封済み and the reason of a failure."""
+    if item.held:
+        return WAITING
+    word = STATUS[item.status]
+    if item.reason is not None:
+        return f"{word}（{item.reason.message}）"
+    if item.status == "delivered" and item.opened_at is not None:
+        return f"{word}・開封済み"
+    return word
+
+
+def files(item: Item) -> str:
+    """The names of the files, one a line."""
+    return "\n".join(file.name or f"（{file.label}）" for file in item.files)
+
+
+def problem(found: Problem) -> str:
+    """A problem as two or three lines: what, what to do, where."""
+    lines = [f"{found.title}（{found.number or found.code}）", found.detail]
+    lines += [f"  {one.where}: {one.message}" for one in found.errors]
+    return "\n".join(line for line in lines if line)

@@ -1,0 +1,103 @@
+"""Keeps one engine: starts it, and ends it when whoever asked for it is gone.
+
+A program of its own, run with nothing but the standard library (`python -I -S keeper.py SPEC`). Its standard input is a pipe
+that only the caller holds: end of file means the caller is dead or lets go, so the engine is stopped cleanly and the
+keeper ends. If the keeper itself is killed, the kernel kills the engine (PR_SET_PDEATHSIG, set from the keeper's only thread).
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_KEEPCAPS = 8
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_RAISE = 2
+_CAP_DAC_READ_SEARCH = 2
+_CAPABILITY_VERSION_3 = 0x20080522
+_PARENT_LOOK_SECONDS = 1.0
+
+
+def _become(libc: ctypes.CDLL, uid: int, gid: int) -> None:
+    """Give up root for another user, who may still walk into folders closed to others.
+
+    PostgreSQL refuses to run as root. Its data may lie below a folder that only root may enter (a checkout in root's own
+    home); the one capability kept lets the server find it, without opening that folder for everybody.
+    """
+    libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    bit = 1 << _CAP_DAC_READ_SEARCH
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    wanted = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)
+    if libc.capset(header, wanted) == 0:
+        libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_READ_SEARCH, 0, 0)
+
+
+def _start(spec: dict[str, Any]) -> "subprocess.Popen[bytes]":
+    libc = ctypes.CDLL(None, use_errno=True)
+    keeper = os.getpid()
+
+    def between_fork_and_exec() -> None:
+        if spec["user"] is not None:
+            _become(libc, *spec["user"])
+        # After the change of user: that clears it.
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != keeper:
+            os._exit(1)
+
+    with open(spec["log"], "ab", buffering=0) as log:  # noqa: PTH123 - no pathlib: every import costs start-up time
+        return subprocess.Popen(
+            spec["argv"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=spec["cwd"],
+            env=spec["env"],
+            umask=0o077,
+            preexec_fn=between_fork_and_exec,  # noqa: PLW1509 - this program has one thread
+        )
+
+
+def _stop(engine: "subprocess.Popen[bytes]", steps: list[tuple[int, float]]) -> None:
+    """Ask in the given ways, waiting the given seconds after each; then end it by force."""
+    for number, seconds in steps:
+        engine.send_signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            engine.wait(seconds)
+            return
+    engine.kill()
+    engine.wait()
+
+
+def _keep(spec: dict[str, Any]) -> int:
+    woken, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    told: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda got, _frame: told.append(got))
+    signal.signal(signal.SIGCHLD, lambda _got, _frame: None)
+    caller = os.getppid()
+    engine = _start(spec)
+    sys.stdout.write(f"{engine.pid}\n")
+    sys.stdout.flush()
+    while engine.poll() is None:
+        ready, _, _ = select.select([0, woken], [], [], _PARENT_LOOK_SECONDS)
+        if woken in ready:
+            os.read(woken, 64)
+        # The pipe alone would not do: a forked child of the caller may hold its other end.
+        if 0 in ready or told or os.getppid() != caller:
+            _stop(engine, spec["stop"])
+    return 0 if told or engine.returncode == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(_keep(json.loads(sys.argv[1])))

@@ -1,0 +1,522 @@
+"""How a service hears: batches in order, effect and offset in one transaction, failing messages parked.
+
+The discipline is free of any library: a driver (`todoke.relay.kafka`) hands it records and a `Log` to steer. Offsets
+live in PostgreSQL; Kafka's group offset is only a mirror. Nothing here ever raises into the driver.
+"""
+
+import asyncio
+import collections
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+from uuid import UUID
+
+from structlog.typing import FilteringBoundLogger
+
+from todoke.events import Event, Undecodable, decode, read_headers, service_of, subject_of, topic_of
+from todoke.relay.clock import Ports
+from todoke.relay.faults import NotYet, Poison, Transient
+from todoke.relay.handler import Batch, Handler, Heard
+from todoke.relay.limits import (
+    BATCH_SECONDS_MAX,
+    PARKS_IN_A_ROW_MAX,
+    PARKS_IN_TEN_MINUTES_MAX,
+)
+from todoke.relay.metrics import ConsumerMetrics
+from todoke.relay.parking import Parking, Raw
+from todoke.relay.postgres import Database, DatabaseAway, Statements, Tx, queries
+
+ATTEMPTS_MAX = 3
+"""So often a single record is tried before its subject is parked."""
+
+BACKOFF_SECONDS_FIRST = 0.05
+BACKOFF_SECONDS_MAX = 10.0
+"""Pause of a partition after trouble that passes: doubling, with jitter."""
+
+CAREFUL_RECORDS = 50
+"""After an unclean exit so many records are handled one by one before batches are trusted again."""
+
+TEN_MINUTES = 600.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """A partition of a topic."""
+
+    topic: str
+    partition: int
+
+
+class Log(Protocol):
+    """What the discipline asks of the consumer it steers (aiokafka's, behind either driver)."""
+
+    def seek(self, place: Place, offset: int) -> None:
+        """Read on from `offset`; a partition that is not assigned any more is ignored."""
+        ...
+
+    def pause(self, place: Place) -> None:
+        """Hand out nothing of this partition for now."""
+        ...
+
+    def resume(self, place: Place) -> None:
+        """Hand it out again."""
+        ...
+
+    async def bounds(self, places: Sequence[Place]) -> Mapping[Place, tuple[int, int]]:
+        """First offset and end offset of each partition."""
+        ...
+
+    async def mirror(self, offsets: Mapping[Place, int]) -> None:
+        """Commit offsets to Kafka's group as a mirror; failures are the caller's to ignore."""
+        ...
+
+
+@dataclasses.dataclass(slots=True)
+class _Item:
+    """A record of a batch: raw, and either decoded (`heard`), not wanted (both None) or undecodable (`broken`)."""
+
+    raw: Raw
+    subject: str
+    heard: Heard[Any] | None = None
+    broken: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Identity:
+    """What proves that the log is still the one an offset was about: the last applied record."""
+
+    event_id: str | None
+    append_time: int | None
+
+
+class Moved(Exception):  # noqa: N818
+    """Another instance has moved these partitions on: what is in hand is not ours any more."""
+
+    def __init__(self, places: Iterable[Place]) -> None:
+        super().__init__("moved")
+        self.places = frozenset(places)
+
+
+class Discipline:
+    """One per service and process. See the module's docstring."""
+
+    def __init__(
+        self,
+        service: str,
+        handlers: Sequence[Handler],
+        database: Database,
+        ports: Ports,
+        metrics: ConsumerMetrics,
+        log: FilteringBoundLogger,
+        *,
+        says_holds: bool,
+        careful: bool = False,
+    ) -> None:
+        self.service = service
+        self.topics, self._handler_of = _by_topic(handlers)
+        self._wanted = {event.wire_type() for handler in handlers for event in handler.hears}
+        self._database = database
+        self._ports = ports
+        self._metrics = metrics
+        self._log = log
+        self._sql: Statements = queries("todoke.relay", "consumer.sql")
+        self.parking = Parking(service, handlers, database, ports, log, says_holds=says_holds)
+        self.steer: Log | None = None
+        self.expected: dict[Place, int] = {}
+        self._check_first: dict[Place, tuple[int, _Identity]] = {}
+        self._tries: collections.Counter[Place] = collections.Counter()
+        self._batch = asyncio.Lock()
+        self._careful_left = CAREFUL_RECORDS if careful else 0
+        self._parks_in_a_row = 0
+        self._parks_at: collections.deque[float] = collections.deque()
+        self.breaker_open = False
+        self.began = False
+        """Whether partitions were ever assigned to this process (or it heard that there are none for it)."""
+        self.last_progress = ports.clock.monotonic()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether some partition waits for an engine or a neighbour to come back."""
+        return bool(self._tries)
+
+    # --- what the driver calls ---------------------------------------------------------------------------------
+
+    async def assigned(self, places: Sequence[Place]) -> None:
+        """Begin with partitions: take the offset from PostgreSQL, check it against the log, seek. Retries for ever."""
+        wait = BACKOFF_SECONDS_FIRST
+        while True:
+            try:
+                await self._begin(places)
+            except Transient as trouble:
+                self._log.warning("assignment_waits", reason=type(trouble).__name__)
+            except Exception as trouble:  # noqa: BLE001 (aiokafka would swallow it and go on without offsets)
+                self._log.error("assignment_fails", reason=type(trouble).__name__)
+            else:
+                self.began = True
+                return
+            await self._ports.clock.sleep(wait)
+            wait = min(wait * 2, BACKOFF_SECONDS_MAX)
+
+    async def revoked(self) -> None:
+        """Let the batch in hand commit, then forget every partition."""
+        async with self._batch:
+            self.expected.clear()
+            self._check_first.clear()
+
+    async def poll(self, records: Mapping[Place, Sequence[Raw]]) -> None:
+        """Handle what one poll brought. Never raises but for cancellation."""
+        async with self._batch:
+            before = {place: self.expected.get(place) for place in records}
+            if self.breaker_open:
+                self._pause_all(records)
+                return
+            by_handler: dict[int, tuple[Handler, dict[Place, list[Raw]]]] = {}
+            for place, raws in records.items():
+                fresh = await self._ours(place, raws)
+                if fresh:
+                    handler = self._handler_of[place.topic]
+                    by_handler.setdefault(id(handler), (handler, {}))[1][place] = fresh
+            for handler, slices in by_handler.values():
+                await self._settle(handler, slices)
+            moved = {p: self.expected[p] for p in records if p in self.expected and self.expected[p] != before[p]}
+            if moved:
+                self.last_progress = self._ports.clock.monotonic()
+                self._ports.crash.reach(f"{self.service}.before-mirror")
+                await self._mirror(moved)
+
+    # --- assignment --------------------------------------------------------------------------------------------
+
+    async def _begin(self, places: Sequence[Place]) -> None:
+        bounds = await self._steering.bounds(places)
+        async with self._database.worker() as tx:
+            self.breaker_open = bool(await self._sql.breaker(tx.db))
+            rows = {
+                place: await self._sql.begin_partition(tx.db, topic=place.topic, partition=place.partition)
+                for place in places
+            }
+        for place, row in rows.items():
+            first, end = bounds[place]
+            if row["next"] > end:
+                await self._start_over(place, row["next"], first, why="offset beyond the log")
+            elif row["next"] < first:
+                if row["next"] > 0 or first > 0:
+                    self._log.error("log_begins_later", topic=place.topic, partition=place.partition, first=first)
+                await self._start_over(place, row["next"], first, why="offset before the log")
+            elif row["next"] > first and row["event_id"] is not None:
+                self._check_first[place] = (row["next"] - 1, _Identity(row["event_id"], row["append_time"]))
+                self.expected[place] = row["next"]
+                self._steering.seek(place, row["next"] - 1)
+            else:
+                self.expected[place] = row["next"]
+                self._steering.seek(place, row["next"])
+        await self._mirror({place: self.expected[place] for place in places if place in self.expected})
+
+    async def _start_over(self, place: Place, expected: int, first: int, *, why: str) -> None:
+        self._log.error("log_mismatch", topic=place.topic, partition=place.partition, why=why, starts_at=first)
+        self._metrics.mismatches.inc()
+        async with self._database.worker() as tx:
+            await self._sql.start_over(
+                tx.db, topic=place.topic, partition=place.partition, expected=expected, next=first
+            )
+        self._check_first.pop(place, None)
+        self.expected[place] = first
+        self._steering.seek(place, first)
+
+    async def _ours(self, place: Place, raws: Sequence[Raw]) -> list[Raw]:
+        """What of a slice is to be handled now: of our partitions, from the expected offset on, of the right log."""
+        if place not in self.expected:
+            self._metrics.refused.inc(len(raws))
+            return []
+        check = self._check_first.get(place)
+        if check is not None and raws and raws[0].offset <= check[0]:
+            at, identity = check
+            witness = next((raw for raw in raws if raw.offset == at), None)
+            if witness is None:
+                return []
+            if _identity(witness) != identity:
+                try:
+                    first, _ = (await self._steering.bounds([place]))[place]
+                    await self._start_over(place, self.expected[place], first, why="another record stands there")
+                except Transient:
+                    self._back_off(place)
+                return []
+        elif check is not None and raws:
+            self._steering.seek(place, check[0])
+            return []
+        self._check_first.pop(place, None)
+        fresh = [raw for raw in raws if raw.offset >= self.expected[place]]
+        if fresh and fresh[0].offset > self.expected[place]:  # our topics have no gaps: no transactions, no compaction
+            self._steering.seek(place, self.expected[place])
+            return []
+        return fresh
+
+    # --- one batch ---------------------------------------------------------------------------------------------
+
+    async def _settle(self, handler: Handler, slices: dict[Place, list[Raw]]) -> None:
+        items = {place: [self._read(raw) for raw in raws] for place, raws in slices.items()}
+        if self._careful_left > 0:
+            await self._one_by_one(handler, items)
+            return
+        try:
+            await self._apply(handler, items)
+        except Moved as lost:
+            await self._lost(lost, slices)
+        except Transient as trouble:
+            self._wait_and_retry(slices, trouble)
+        except asyncio.CancelledError:
+            raise
+        except Exception as trouble:  # noqa: BLE001 (whatever a handler raises: find the record)
+            self._log.warning("batch_fails", reason=type(trouble).__name__, records=sum(map(len, items.values())))
+            await self._one_by_one(handler, items)
+        else:
+            self._succeeded(slices)
+
+    async def _one_by_one(self, handler: Handler, items: Mapping[Place, Sequence[_Item]]) -> None:
+        for place, line in items.items():
+            for item in line:
+                if place not in self.expected or not await self._alone(handler, place, item):
+                    break
+
+    async def _alone(self, handler: Handler, place: Place, item: _Item) -> bool:
+        """Handle one record; park its subject when it fails for good. Answers whether the partition goes on."""
+        careful, error = self._careful_left > 0, "kills the process"
+        try:
+            attempt = await self._suspected(place, item) if careful else 1
+            while attempt <= ATTEMPTS_MAX:
+                try:
+                    await self._apply(handler, {place: [item]})
+                except (Moved, Transient, asyncio.CancelledError):
+                    raise
+                except Exception as trouble:  # noqa: BLE001
+                    error = f"{type(trouble).__name__}: {trouble}" if isinstance(trouble, Poison) else _shape(trouble)
+                    attempt += 1
+                    await self._ports.clock.sleep(BACKOFF_SECONDS_FIRST * attempt)
+                else:
+                    self._parks_in_a_row = 0 if item.heard else self._parks_in_a_row
+                    self._careful_left = max(0, self._careful_left - 1)
+                    if careful and self._careful_left == 0:
+                        async with self._database.worker() as tx:
+                            await self._sql.clear_suspects(tx.db)
+                    self._succeeded({place: [item.raw]})
+                    return True
+            return await self._park(handler, place, item, error)
+        except Moved as lost:
+            await self._lost(lost, {place: [item.raw]})
+        except Transient as trouble:
+            self._wait_and_retry({place: [item.raw]}, trouble)
+        return False
+
+    async def _suspected(self, place: Place, item: _Item) -> int:
+        async with self._database.worker() as tx:
+            attempts = await self._sql.suspect(
+                tx.db, topic=place.topic, partition=place.partition, log_offset=item.raw.offset
+            )
+        return int(attempts)
+
+    async def _apply(self, handler: Handler, items: Mapping[Place, Sequence[_Item]]) -> None:
+        line = [item for items_of_place in items.values() for item in items_of_place]
+        subjects = sorted({item.subject for item in line})
+        held = await self.parking.held_among(subjects)
+        batch = _without_repeats(item.heard for item in line if item.heard and item.subject not in held)
+        broken = [item for item in line if item.broken and item.subject not in held]
+        if broken and (len(line) > 1):
+            raise Undecodable(broken[0].broken)  # one by one, so that only the broken one is parked
+        if broken:
+            raise Poison(broken[0].broken)
+        prepared = None
+        if batch:
+            prepared = await asyncio.wait_for(handler.prepare(batch), BATCH_SECONDS_MAX)
+            self.last_progress = self._ports.clock.monotonic()
+        self._ports.crash.reach(f"{self.service}.prepared")
+        traces = {heard.event.subject_id(): heard.traceparent for heard in batch}
+        async with self._database.worker(traces) as tx:
+            await self._advance(tx, items)
+            if await self.parking.lock_held(tx, subjects) != held:
+                raise Transient("holds changed meanwhile")
+            for item in line:
+                if item.subject in held and (item.heard or item.broken):
+                    await self.parking.keep(tx, item.subject, item.raw, "waits behind a held record")
+            if batch:
+                tx.say(*await handler.apply(prepared, tx))
+        for place, items_of_place in items.items():
+            self.expected[place] = items_of_place[-1].raw.offset + 1
+        self._metrics.applied.inc(len(line))
+
+    async def _advance(self, tx: Tx, items: Mapping[Place, Sequence[_Item]]) -> None:
+        places = sorted(items)
+        last = [items[place][-1].raw for place in places]
+        rows = await self._sql.advance(
+            tx.db,
+            topics=[p.topic for p in places],
+            partitions=[p.partition for p in places],
+            expected=[self.expected[p] for p in places],
+            nexts=[raw.offset + 1 for raw in last],
+            event_ids=[_identity(raw).event_id for raw in last],
+            append_times=[raw.timestamp for raw in last],
+        )
+        if len(rows) < len(places):
+            raise Moved(set(places) - {Place(row["topic"], row["partition"]) for row in rows})
+
+    # --- when it does not work ---------------------------------------------------------------------------------
+
+    async def _lost(self, lost: Moved, slices: Mapping[Place, Sequence[Raw]]) -> None:
+        """Someone else moved partitions on: take their offset for those, do the others again."""
+        self._metrics.lost_races.inc(len(lost.places))
+        for place in slices:
+            if place in lost.places:
+                self.expected.pop(place, None)
+                try:
+                    async with self._database.worker() as tx:
+                        row = await self._sql.begin_partition(tx.db, topic=place.topic, partition=place.partition)
+                except DatabaseAway:
+                    self._back_off(place)
+                    continue
+                self.expected[place] = row["next"]
+            self._steering.seek(place, self.expected[place])
+
+    def _wait_and_retry(self, slices: Mapping[Place, Sequence[Raw]], trouble: Transient) -> None:
+        quiet = isinstance(trouble, NotYet)
+        (self._log.debug if quiet else self._log.warning)("batch_waits", reason=type(trouble).__name__)
+        self._metrics.retried(type(trouble).__name__)
+        for place in slices:
+            self._back_off(place)
+
+    def _back_off(self, place: Place) -> None:
+        self._tries[place] = min(self._tries[place] + 1, 12)
+        longest = min(BACKOFF_SECONDS_FIRST * 2 ** self._tries[place], BACKOFF_SECONDS_MAX)
+        pause = longest * (0.5 + self._ports.ids.fraction() / 2)
+        if place in self.expected:
+            at = self._check_first[place][0] if place in self._check_first else self.expected[place]
+            self._steering.seek(place, at)
+        self._steering.pause(place)
+        asyncio.get_running_loop().call_later(pause, self._steering.resume, place)
+
+    def _succeeded(self, slices: Mapping[Place, Sequence[Raw]]) -> None:
+        for place in slices:
+            self._tries.pop(place, None)
+
+    async def _park(self, handler: Handler, place: Place, item: _Item, error: str) -> bool:
+        now = self._ports.clock.monotonic()
+        while self._parks_at and self._parks_at[0] < now - TEN_MINUTES:
+            self._parks_at.popleft()
+        if self._parks_in_a_row >= PARKS_IN_A_ROW_MAX or len(self._parks_at) >= PARKS_IN_TEN_MINUTES_MAX:
+            await self._trip(error)
+            return False
+        async with self._database.worker() as tx:
+            await self._advance(tx, {place: [item]})
+            await self.parking.park(tx, handler, item.subject, item.raw, error, _about(item))
+        self.expected[place] = item.raw.offset + 1
+        self._parks_in_a_row += 1
+        self._parks_at.append(now)
+        self._metrics.parked.inc()
+        self._log.error("parked", subject=item.subject, topic=place.topic, offset=item.raw.offset, error=error)
+        return True
+
+    async def _trip(self, error: str) -> None:
+        self.breaker_open = True
+        self._metrics.breaker.set(1)
+        self._log.critical("breaker_open", error=error)
+        async with self._database.worker() as tx:
+            await self._sql.trip_breaker(tx.db, reason=error, tripped_at=tx.now)
+        self._pause_all(self.expected)
+
+    async def watch_breaker(self) -> None:
+        """Look whether an operator has closed or opened the breaker. Called every few seconds by the driver."""
+        async with self._database.worker() as tx:
+            is_open = bool(await self._sql.breaker(tx.db))
+            self._metrics.held.set(await self._sql.count_holds(tx.db))
+        if self.breaker_open and not is_open:
+            self._parks_in_a_row = 0
+            self._parks_at.clear()
+            self._log.warning("breaker_closed")
+            for place in self.expected:
+                self._steering.resume(place)
+        self.breaker_open = is_open
+        self._metrics.breaker.set(int(is_open))
+
+    # --- small things ------------------------------------------------------------------------------------------
+
+    @property
+    def _steering(self) -> Log:
+        if self.steer is None:
+            raise RuntimeError("the driver must set `steer` first")
+        return self.steer
+
+    def _pause_all(self, places: Iterable[Place]) -> None:
+        for place in places:
+            if place in self.expected:
+                self._steering.seek(place, self.expected[place])
+            self._steering.pause(place)
+
+    async def _mirror(self, offsets: Mapping[Place, int]) -> None:
+        try:
+            await self._steering.mirror(offsets)
+        except Exception as trouble:  # noqa: BLE001 (the truth is in PostgreSQL)
+            self._metrics.mirror_failures.inc()
+            self._log.debug("mirror_fails", reason=type(trouble).__name__)
+
+    def _read(self, raw: Raw) -> _Item:
+        headers = raw.headers
+        subject = subject_of(headers, raw.key)
+        try:
+            read = read_headers(headers)
+            if read.wire_type not in self._wanted:
+                return _Item(raw, subject)
+            event = decode(read, raw.value or b"")
+        except Undecodable as broken:
+            return _Item(raw, subject, broken=str(broken))
+        heard = Heard(
+            event=event,
+            event_id=read.event_id,
+            service=service_of(raw.topic),
+            topic=raw.topic,
+            partition=raw.partition,
+            offset=raw.offset,
+            time=read.time,
+            traceparent=read.traceparent,
+        )
+        return _Item(raw, event.subject(), heard=heard)
+
+
+def _by_topic(handlers: Sequence[Handler]) -> tuple[tuple[str, ...], dict[str, Handler]]:
+    found: dict[str, Handler] = {}
+    for handler in handlers:
+        for event in handler.hears:
+            for service in event.SAID_BY:
+                topic = topic_of(service)
+                if found.setdefault(topic, handler) is not handler:
+                    raise ValueError(f"two handlers hear {topic}: a partition must have one order")
+    return tuple(sorted(found)), found
+
+
+def _without_repeats(heard: Iterable[Heard[Any]]) -> Batch:
+    seen: set[UUID] = set()
+    batch: list[Heard[Any]] = []
+    for one in heard:
+        if one.event_id not in seen:
+            seen.add(one.event_id)
+            batch.append(one)
+    return batch
+
+
+def _identity(raw: Raw) -> _Identity:
+    for name, value in raw.headers:
+        if name == "ce_id":
+            return _Identity(value[:64].decode("ascii", "replace"), raw.timestamp)
+    return _Identity("?", raw.timestamp)
+
+
+def _about(item: _Item) -> Event | None:
+    return item.heard.event if item.heard else None
+
+
+def _shape(trouble: Exception) -> str:
+    """The kind and place of an unexpected failure; its text may hold anything and is not kept."""
+    trace = trouble.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace else ""
+    return f"{type(trouble).__name__}{where}"
+
+
+__all__ = ["ATTEMPTS_MAX", "Discipline", "Log", "Moved", "Place"]

@@ -1,0 +1,312 @@
+"""Runs services in a process: HTTP, consumers, relays and timers, until told to stop.
+
+`web` hosts HTTP, `work` hosts consumers and timers; relays run in both, because whoever writes wants to be heard at
+once and the lease lets only one lead. A service alone (`todoke serve NAME`) is both.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+import httpx
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from todoke.events import MessageHeld, topic_of
+from todoke.relay.consumer import Discipline
+from todoke.relay.faults import Transient
+from todoke.relay.handler import Timer
+from todoke.relay.kafka import BareHearing, FastStreamHearing, Hearing, KafkaSender, kafka_answers
+from todoke.relay.limits import EXIT_NO_PROGRESS, NO_PROGRESS_SECONDS_MAX
+from todoke.relay.postgres import DatabaseAway, queries
+from todoke.relay.publisher import Publisher
+from todoke.relay.service import Build, Runtime, Service, Shared
+from todoke.relay.web import application
+
+GAUGE_SECONDS = 5.0
+"""How often lag, outbox and holds are looked at for `/metrics`."""
+
+HEALTH_SECONDS_MAX = 3.0
+"""An engine that does not answer the health question in this time is away."""
+
+TIMER_LOOK_SECONDS = 1.0
+"""How often timers are asked whether they are due."""
+
+log = structlog.get_logger()
+
+
+@dataclasses.dataclass(slots=True)
+class _Hosted:
+    """One service in this process."""
+
+    runtime: Runtime
+    service: Service
+    publisher: Publisher
+    hearing: Hearing | None = None
+
+
+class Host:
+    """The services of one process."""
+
+    def __init__(self, shared: Shared, builds: Mapping[str, Build], *, serves: bool, works: bool) -> None:
+        self._shared = shared
+        self._builds = builds
+        self._serves = serves
+        self._works = works
+        self._hosted: list[_Hosted] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self.failed = asyncio.Event()
+        """Set when the process must end to be started again (exit 70)."""
+
+    # --- life --------------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["Host"]:
+        """Build every service and keep its loops running inside the block."""
+        try:
+            for name, build in self._builds.items():
+                self._hosted.append(await self._host(name, build))
+            for hosted in self._hosted:
+                await self._start(hosted)
+            if self._serves:
+                self._keep("ended-sessions", self._shared.ended.run)
+            self._keep("gauges", self._gauges)
+            yield self
+        finally:
+            await self._end()
+
+    async def _host(self, name: str, build: Build) -> _Hosted:
+        runtime = await self._shared.runtime(name)
+        settings = runtime.settings
+        owner = f"{name}-{settings.instance}-{os.getpid()}"
+        sender = KafkaSender(settings.kafka, topic_of(name), runtime.log)
+        publisher = Publisher(name, owner, runtime.db, sender, runtime.ports, runtime.metrics, runtime.log)
+        runtime.db.said = publisher.wake
+        return _Hosted(runtime, build(runtime), publisher)
+
+    async def _start(self, hosted: _Hosted) -> None:
+        service = hosted.service
+        if service.start is not None:
+            await service.start()
+        if service.says:
+            self._keep(f"{service.name}-relay", hosted.publisher.run)
+        if not self._works:
+            return
+        if service.handlers:
+            hosted.hearing = await self._hearing(hosted)
+            self._keep(f"{service.name}-hear", hosted.hearing.run)
+            self._keep(f"{service.name}-holds", lambda: self._settle_holds(hosted))
+        timers = (*service.timers, Timer("months", 24 * 3600, lambda: self._top_up(hosted)))
+        self._keep(f"{service.name}-timers", lambda: self._run_timers(hosted, timers))
+
+    async def _hearing(self, hosted: _Hosted) -> Hearing:
+        runtime, service = hosted.runtime, hosted.service
+        clean = True
+        with contextlib.suppress(DatabaseAway):
+            async with runtime.db.connection() as db:
+                clean = await _consumer_sql().start_instance(
+                    db, instance=runtime.settings.instance, started_at=runtime.ports.clock.now()
+                )
+        discipline = Discipline(
+            service.name,
+            service.handlers,
+            runtime.db,
+            runtime.ports,
+            runtime.metrics.consumer(service.name),
+            runtime.log,
+            says_holds=MessageHeld in service.says,
+            careful=clean is False,
+        )
+        driver = BareHearing if runtime.settings.driver == "bare" else FastStreamHearing
+        return driver(discipline, runtime.settings.kafka, runtime.settings.instance, runtime.log)
+
+    async def _end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for hosted in self._hosted:
+            if hosted.service.stop is not None:
+                await hosted.service.stop()
+            if hosted.hearing is not None and not self.failed.is_set():
+                with contextlib.suppress(DatabaseAway):
+                    async with hosted.runtime.db.connection() as db:
+                        await _consumer_sql().end_instance(db, instance=hosted.runtime.settings.instance)
+            await hosted.runtime.db.close()
+
+    def _keep(self, name: str, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a loop for ever; one that ends by an exception of its own starts again after a second."""
+
+        async def again_and_again() -> None:
+            while True:
+                try:
+                    await loop()
+                except asyncio.CancelledError:
+                    raise
+                except Transient as trouble:
+                    log.warning("loop_waits", loop=name, reason=type(trouble).__name__)
+                except Exception as mistake:
+                    log.error("loop_fails", loop=name, error=type(mistake).__name__, exc_info=mistake)
+                await self._shared.ports.clock.sleep(1)
+
+        self._tasks.append(asyncio.create_task(again_and_again(), name=name))
+
+    # --- loops -------------------------------------------------------------------------------------------------
+
+    async def _settle_holds(self, hosted: _Hosted) -> None:
+        discipline = _discipline(hosted)
+        while True:
+            await discipline.watch_breaker()
+            if not await discipline.parking.settle_one():
+                await self._shared.ports.clock.sleep(2)
+
+    async def _run_timers(self, hosted: _Hosted, timers: Sequence[Timer]) -> None:
+        clock = self._shared.ports.clock
+        journal = queries("todoke.relay", "journal.sql")
+        while True:
+            for timer in timers:
+                async with hosted.runtime.db.connection() as db:
+                    due = await journal.due_timer(
+                        db,
+                        name=f"timer/{timer.name}",
+                        owner=hosted.runtime.settings.instance,
+                        seconds=min(timer.every_seconds, 60.0),
+                        every=timer.every_seconds,
+                    )
+                if due:
+                    await timer.run()
+            await clock.sleep(TIMER_LOOK_SECONDS)
+
+    async def _top_up(self, hosted: _Hosted) -> None:
+        async with hosted.runtime.db.connection() as db:
+            await queries("todoke.relay", "journal.sql").top_up_months(db)
+
+    async def _gauges(self) -> None:
+        journal = queries("todoke.relay", "journal.sql")
+        clock, metrics = self._shared.ports.clock, self._shared.metrics
+        while True:
+            for hosted in self._hosted:
+                name = hosted.service.name
+                with contextlib.suppress(DatabaseAway):
+                    async with hosted.runtime.db.connection() as db:
+                        row = await journal.outbox_age(db)
+                    age = (clock.now() - row["oldest"]).total_seconds() if row["oldest"] else 0.0
+                    metrics.outbox_rows.labels(name).set(row["waiting"])
+                    metrics.outbox_seconds.labels(name).set(max(0.0, age))
+                if hosted.hearing is not None:
+                    self._watch(hosted, hosted.hearing)
+            await clock.sleep(GAUGE_SECONDS)
+
+    def _watch(self, hosted: _Hosted, hearing: Hearing) -> None:
+        name, discipline, lag = hosted.service.name, hearing.discipline, hearing.lag()
+        stalled = self._shared.ports.clock.monotonic() - discipline.last_progress if lag else 0.0
+        self._shared.metrics.lag_events.labels(name).set(lag)
+        self._shared.metrics.lag_seconds.labels(name).set(stalled)
+        if stalled > NO_PROGRESS_SECONDS_MAX and not discipline.breaker_open and not discipline.waiting:
+            log.critical("no_progress", service=name, lag=lag, exit=EXIT_NO_PROGRESS)
+            self.failed.set()
+
+    # --- health ------------------------------------------------------------------------------------------------
+
+    async def health(self) -> dict[str, Any]:
+        """Each part with its state; `away` when something is missing that a service of this process needs."""
+        checks: dict[str, Callable[[], Coroutine[Any, Any, bool]]] = {
+            "postgres": self._postgres_answers,
+            "s3": self._s3_answers,
+            "kafka": lambda: kafka_answers(self._shared.settings.kafka),
+        }
+        names = list(checks)
+        answers = await asyncio.gather(*(_in_time(checks[name]()) for name in names))
+        up = dict(zip(names, answers, strict=True))
+        needed = {need for hosted in self._hosted for need in hosted.service.needs}
+        wanted = needed | {part for hosted in self._hosted for part in hosted.service.degraded_without}
+        parts = {name: "ready" if up[name] else "away" for name in sorted(wanted)}
+        for hosted in self._hosted:
+            if hosted.hearing is not None and hosted.hearing.discipline.breaker_open:
+                parts[hosted.service.name] = "breaker open"
+            elif hosted.hearing is not None and not hosted.hearing.discipline.began:
+                parts[hosted.service.name] = "starting"
+        for url in self._shared.settings.also_ready:
+            parts |= await self._ask(url)
+        if any(parts.get(name) == "away" for name in needed) or "starting" in parts.values():
+            status = "away"
+        else:
+            status = "ready" if all(state == "ready" for state in parts.values()) else "degraded"
+        return {"status": status, "parts": parts}
+
+    async def _postgres_answers(self) -> bool:
+        for hosted in self._hosted[:1]:
+            async with hosted.runtime.db.connection() as db:
+                await queries("todoke.relay", "journal.sql").answers(db)
+        return True
+
+    async def _s3_answers(self) -> bool:
+        await self._shared.objects.exists("health")
+        return True
+
+    async def _ask(self, url: str) -> dict[str, str]:
+        try:
+            answer = await self._shared.http.get(url, timeout=HEALTH_SECONDS_MAX + 1)
+            parts: dict[str, str] = answer.json()["parts"]
+        except (httpx.HTTPError, ValueError, KeyError):
+            return {"work": "starting"}
+        return {"work": "ready", **parts}
+
+    # --- HTTP --------------------------------------------------------------------------------------------------
+
+    def applications(self) -> tuple[FastAPI, FastAPI]:
+        """The public application and the operators'; both serve health and metrics."""
+        public = [router for hosted in self._hosted for router in hosted.service.routers]
+        operators = [router for hosted in self._hosted for router in hosted.service.operator_routers]
+        shared = self._shared
+        return (
+            application("Todoke", public, metrics=shared.metrics, health=self.health, ids=shared.ports.ids),
+            application(
+                "Todoke operators", operators, metrics=shared.metrics, health=self.health, ids=shared.ports.ids
+            ),
+        )
+
+
+async def serve(app: FastAPI, *, address: str, port: int, stopping: asyncio.Event) -> None:
+    """Serve an application until `stopping` is set; open requests get some seconds to end."""
+    config = uvicorn.Config(
+        app,
+        host=address,
+        port=port,
+        log_config=None,
+        access_log=False,
+        loop="uvloop",
+        http="httptools",
+        timeout_graceful_shutdown=5,
+        timeout_keep_alive=75,
+        server_header=False,
+        lifespan="off",
+    )
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    task = asyncio.create_task(server._serve())  # noqa: SLF001 (serve() would take the process's signals)
+    waiter = asyncio.create_task(stopping.wait())
+    await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    waiter.cancel()
+    await task
+
+
+def _discipline(hosted: _Hosted) -> Discipline:
+    if hosted.hearing is None:
+        raise RuntimeError(hosted.service.name)
+    return hosted.hearing.discipline
+
+
+def _consumer_sql() -> Any:
+    return queries("todoke.relay", "consumer.sql")
+
+
+async def _in_time(check: Coroutine[Any, Any, bool]) -> bool:
+    try:
+        return await asyncio.wait_for(check, HEALTH_SECONDS_MAX)
+    except (Transient, TimeoutError):
+        return False

@@ -1,0 +1,517 @@
+"""The only home of aiokafka and FastStream: topics, the sender, and the two drivers of a consumer.
+
+FastStream drives in production, because its AsyncAPI document and metrics describe the subscription that really runs.
+The bare loop is its twin: the fault scenarios run over both, so that an upgrade which changes a default is seen. Both
+hand raw records to `consumer.Discipline` and never let an exception pass.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import (
+    CorruptRecordException,
+    IllegalStateError,
+    InvalidTimestampError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    for_code,
+)
+from aiokafka.partitioner import DefaultPartitioner
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+from faststream.kafka.message import KafkaAckableMessage
+from faststream.specification import AsyncAPI
+from structlog.typing import FilteringBoundLogger
+
+from todoke.relay.consumer import Discipline, Place
+from todoke.relay.faults import Transient
+from todoke.relay.limits import BATCH_RECORDS_MAX, KAFKA_BATCH_BYTES_MAX
+from todoke.relay.publisher import OutcomeUnknown, Outgoing, Sent
+
+PATIENCE_SECONDS = 30.0
+"""An idempotent batch waits for its broker; only after this long is the outcome called unknown."""
+
+CONNECT_SECONDS = 5.0
+SESSION_MS = 6_000
+HEARTBEAT_MS = 1_000
+REBALANCE_MS = 10_000
+POLL_MS = 200
+MAX_POLL_INTERVAL_MS = 60_000
+FETCH_BYTES_MAX = 1 << 20
+KEYS_CACHED = 100_000
+"""Partitions of keys kept: the pure-Python murmur2 is worth remembering, 250,000 offices are not all busy at once."""
+
+REFUSALS = (MessageSizeTooLargeError, CorruptRecordException, InvalidTimestampError)
+"""Errors with which the broker says that it will never take this batch."""
+
+
+class KafkaAway(Transient):
+    """Kafka cannot be reached or does not answer in time."""
+
+
+# --- topics --------------------------------------------------------------------------------------------------------
+
+
+async def ensure_topics(servers: str, topics: Sequence[str], *, partitions: int, replication: int) -> None:
+    """Make the topics that are missing and wait until each partition has a leader.
+
+    Append time, because retention deletes by timestamp; no compaction; with one replica each batch is flushed.
+    Raises `KafkaAway`, `ValueError` for a topic that cannot be made.
+    """
+    config = {"cleanup.policy": "delete", "retention.ms": "-1", "message.timestamp.type": "LogAppendTime"}
+    if replication == 1:
+        config["flush.messages"] = "1"
+    else:
+        config |= {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"}
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=10_000)
+    try:
+        await asyncio.wait_for(admin.start(), CONNECT_SECONDS)
+        there = set(await admin.list_topics())
+        new = [NewTopic(t, partitions, replication, topic_configs=config) for t in topics if t not in there]
+        if new:
+            answer = await admin.create_topics(new)
+            for topic, code, *_ in answer.topic_errors:  # errors come back as values, not as exceptions
+                if code not in (0, 36):  # 36: somebody else made it meanwhile
+                    raise ValueError(f"{topic}: {for_code(code).__name__}")
+        await _wait_for_leaders(admin, topics)
+    except (KafkaError, TimeoutError, OSError) as trouble:
+        raise KafkaAway(type(trouble).__name__) from trouble
+    finally:
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(admin.close(), 2)
+
+
+async def _wait_for_leaders(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> None:
+    for _ in range(100):
+        described = await admin.describe_topics(list(topics))
+        if all(
+            topic["error_code"] == 0 and all(p["leader"] >= 0 and p["error_code"] == 0 for p in topic["partitions"])
+            for topic in described
+        ):
+            return
+        await asyncio.sleep(0.1)
+    raise TimeoutError
+
+
+async def kafka_answers(servers: str) -> bool:
+    """Whether a broker accepts connections."""
+    host, _, port = servers.split(",")[0].rpartition(":")
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), CONNECT_SECONDS)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
+# --- saying --------------------------------------------------------------------------------------------------------
+
+
+class KafkaSender:
+    """Closed batches, one per partition and never two in flight: then a late batch is a duplicate, never a gap."""
+
+    def __init__(self, servers: str, topic: str, log: FilteringBoundLogger) -> None:
+        self._servers = servers
+        self._topic = topic
+        self._log = log
+        self._producer: AIOKafkaProducer | None = None
+        self._partitions: list[int] = []
+        self._partition_of: dict[str, int] = {}
+        self._choose = DefaultPartitioner()
+
+    async def send(self, rows: Sequence[Outgoing]) -> Sent:
+        """See `publisher.Sender`."""
+        producer = await self._connected()
+        try:
+            taken, outcomes = await self._send_batches(producer, rows)
+        except (KafkaError, OSError, TimeoutError) as trouble:
+            await self.close()
+            raise OutcomeUnknown(type(trouble).__name__) from trouble
+        refused = {partition for partition, outcome in outcomes.items() if isinstance(outcome, REFUSALS)}
+        unknown = Counter(
+            type(outcome).__name__ for p, outcome in outcomes.items() if outcome is not None and p not in refused
+        )
+        if unknown:
+            await self.close()
+            raise OutcomeUnknown(", ".join(f"{name} x{count}" for name, count in sorted(unknown.items())))
+        fine = [row.seq for partition, lines in taken.items() if partition not in refused for row in lines]
+        if not refused:
+            return Sent(fine)
+        return await self._one_by_one(producer, fine, [row for p in sorted(refused) for row in taken[p]])
+
+    async def close(self) -> None:
+        """`stop()` would wait for a flush that may never end: close sockets first, then cancel the sender task.
+
+        Touches private names of the pinned aiokafka; the engine tests would show it if they changed.
+        """
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        producer._closed = True  # noqa: SLF001
+        producer._message_accumulator._closed = True  # noqa: SLF001
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(producer.client.close(), 1)
+        task = producer._sender.sender_task  # noqa: SLF001
+        for _ in range(4):  # the first cancel makes the sender await its children, which may hang; the next breaks that
+            if task is None or task.done():
+                break
+            task.cancel()
+            await asyncio.wait([task], timeout=0.25)
+        if task is not None and task.done() and not task.cancelled():
+            task.exception()
+
+    async def _connected(self) -> AIOKafkaProducer:
+        if self._producer is not None:
+            return self._producer
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._servers,
+            enable_idempotence=True,
+            acks="all",
+            linger_ms=0,
+            max_batch_size=KAFKA_BATCH_BYTES_MAX,
+            request_timeout_ms=10_000,
+            retry_backoff_ms=50,
+            metadata_max_age_ms=30_000,
+        )
+        self._producer = producer
+        try:
+            await asyncio.wait_for(producer.start(), CONNECT_SECONDS)
+            self._partitions = sorted(await asyncio.wait_for(producer.partitions_for(self._topic), CONNECT_SECONDS))
+        except (KafkaError, OSError, TimeoutError) as trouble:
+            await self.close()
+            raise KafkaAway(type(trouble).__name__) from trouble
+        self._partition_of.clear()
+        return producer
+
+    async def _send_batches(
+        self, producer: AIOKafkaProducer, rows: Sequence[Outgoing]
+    ) -> tuple[dict[int, list[Outgoing]], dict[int, BaseException | None]]:
+        builders: dict[int, Any] = {}
+        taken: dict[int, list[Outgoing]] = {}
+        for row in rows:
+            partition = self._partition(row.record.key)
+            builder = builders.get(partition)
+            if builder is None:
+                builder = builders[partition] = producer.create_batch()
+                taken[partition] = []
+            record = row.record
+            if (
+                builder.append(key=record.key.encode(), value=record.body, timestamp=None, headers=record.headers())
+                is None
+            ):
+                break  # full: the round ends here, or a later row would overtake this one
+            taken[partition].append(row)
+        futures = {}
+        for partition, builder in builders.items():
+            builder.close()
+            if taken[partition]:
+                futures[partition] = await asyncio.wait_for(
+                    producer.send_batch(builder, self._topic, partition=partition), PATIENCE_SECONDS
+                )
+        await asyncio.wait(futures.values(), timeout=PATIENCE_SECONDS)
+        return taken, {partition: _outcome(future) for partition, future in futures.items()}
+
+    async def _one_by_one(self, producer: AIOKafkaProducer, fine: list[int], rows: Sequence[Outgoing]) -> Sent:
+        """Find which rows of a refused batch the broker will never take; the others go out in order."""
+        refused: list[int] = []
+        error = ""
+        for row in rows:
+            _, outcomes = await self._send_batches(producer, [row])
+            outcome = next(iter(outcomes.values()))
+            if outcome is None:
+                fine.append(row.seq)
+            elif isinstance(outcome, REFUSALS):
+                refused.append(row.seq)
+                error = type(outcome).__name__
+            else:
+                await self.close()
+                raise OutcomeUnknown(type(outcome).__name__)
+        return Sent(fine, refused, error)
+
+    def _partition(self, key: str) -> int:
+        found = self._partition_of.get(key)
+        if found is None:
+            if len(self._partition_of) >= KEYS_CACHED:
+                self._partition_of.clear()
+            found = self._choose(key.encode(), self._partitions, self._partitions)
+            self._partition_of[key] = found
+        return found
+
+
+def _outcome(future: "asyncio.Future[Any]") -> BaseException | None:
+    if not future.done():
+        future.cancel()
+        return TimeoutError()
+    return asyncio.CancelledError() if future.cancelled() else future.exception()
+
+
+# --- hearing -------------------------------------------------------------------------------------------------------
+
+
+def consumer_settings(service: str, instance: str) -> dict[str, Any]:
+    """How every consumer is set: static membership, no automatic commit, from the earliest record."""
+    return {
+        "group_id": f"todoke.{service}",
+        "group_instance_id": f"{service}-{instance}",
+        "auto_offset_reset": "earliest",
+        "session_timeout_ms": SESSION_MS,
+        "heartbeat_interval_ms": HEARTBEAT_MS,
+        "max_poll_interval_ms": MAX_POLL_INTERVAL_MS,
+        "rebalance_timeout_ms": REBALANCE_MS,
+        "max_partition_fetch_bytes": FETCH_BYTES_MAX,
+        "fetch_max_wait_ms": POLL_MS,
+    }
+
+
+class _Steering:
+    """`consumer.Log` over an aiokafka consumer that may not exist yet."""
+
+    def __init__(self, consumer: Callable[[], AIOKafkaConsumer | None]) -> None:
+        self._consumer = consumer
+
+    def seek(self, place: Place, offset: int) -> None:
+        self._quietly(lambda c: c.seek(_tp(place), offset))
+
+    def pause(self, place: Place) -> None:
+        self._quietly(lambda c: c.pause(_tp(place)))
+
+    def resume(self, place: Place) -> None:
+        self._quietly(lambda c: c.resume(_tp(place)))
+
+    async def bounds(self, places: Sequence[Place]) -> Mapping[Place, tuple[int, int]]:
+        consumer = self._consumer()
+        if consumer is None:
+            raise KafkaAway("no consumer")
+        partitions = [_tp(place) for place in places]
+        try:
+            first = await asyncio.wait_for(consumer.beginning_offsets(partitions), 10)
+            end = await asyncio.wait_for(consumer.end_offsets(partitions), 10)
+        except (KafkaError, TimeoutError, OSError) as trouble:
+            raise KafkaAway(type(trouble).__name__) from trouble
+        return {place: (first[_tp(place)], end[_tp(place)]) for place in places}
+
+    async def mirror(self, offsets: Mapping[Place, int]) -> None:
+        consumer = self._consumer()
+        if consumer is None:
+            return
+        mine = consumer.assignment()
+        due = {_tp(place): offset for place, offset in offsets.items() if _tp(place) in mine}
+        if due:
+            await asyncio.wait_for(consumer.commit(due), 5)
+
+    def lag(self, expected: Mapping[Place, int]) -> int:
+        """Records known to be in the log and not heard yet."""
+        consumer = self._consumer()
+        if consumer is None:
+            return 0
+        total = 0
+        for place, offset in expected.items():
+            with contextlib.suppress(IllegalStateError):
+                total += max(0, (consumer.highwater(_tp(place)) or 0) - offset)
+        return total
+
+    def _quietly(self, act: Callable[[AIOKafkaConsumer], None]) -> None:
+        consumer = self._consumer()
+        if consumer is not None:
+            with contextlib.suppress(IllegalStateError):  # not assigned any more
+                act(consumer)
+
+
+class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    def __init__(self, discipline: Discipline) -> None:
+        self._discipline = discipline
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        await self._discipline.revoked()
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        await self._discipline.assigned([Place(tp.topic, tp.partition) for tp in assigned])
+
+
+class Hearing:
+    """A running consumer of one service, under either driver."""
+
+    def __init__(self, discipline: Discipline, servers: str, instance: str, log: FilteringBoundLogger) -> None:
+        self.discipline = discipline
+        self._servers = servers
+        self._settings = consumer_settings(discipline.service, instance)
+        self._log = log
+        self.steering = _Steering(self._consumer)
+        discipline.steer = self.steering
+
+    def _consumer(self) -> AIOKafkaConsumer | None:
+        raise NotImplementedError
+
+    async def run(self) -> None:
+        """Hear until cancelled, through every outage of Kafka."""
+        raise NotImplementedError
+
+    def lag(self) -> int:
+        """Records in the log that were not heard yet."""
+        return self.steering.lag(self.discipline.expected)
+
+
+class BareHearing(Hearing):
+    """A plain getmany loop."""
+
+    _current: AIOKafkaConsumer | None = None
+
+    def _consumer(self) -> AIOKafkaConsumer | None:
+        return self._current
+
+    async def run(self) -> None:
+        """See `Hearing.run`."""
+        while True:
+            self._current = AIOKafkaConsumer(
+                bootstrap_servers=self._servers, enable_auto_commit=False, request_timeout_ms=15_000, **self._settings
+            )
+            self._current.subscribe(list(self.discipline.topics), listener=_Rebalances(self.discipline))
+            try:
+                await self._current.start()
+                await self._loop(self._current)
+            except (KafkaError, OSError, TimeoutError) as trouble:
+                self._log.warning("consumer_waits", reason=type(trouble).__name__)
+                await asyncio.sleep(0.5)
+            finally:
+                await _stop(self._current)
+
+    async def _loop(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            records = await consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_RECORDS_MAX)
+            if records:
+                await self.discipline.poll({Place(tp.topic, tp.partition): raws for tp, raws in records.items()})
+
+
+class FastStreamHearing(Hearing):
+    """FastStream's batch subscriber with our own raw parser: it never sees a header, a body or an exception."""
+
+    def __init__(self, discipline: Discipline, servers: str, instance: str, log: FilteringBoundLogger) -> None:
+        super().__init__(discipline, servers, instance, log)
+        self.broker, self._subscriber = subscription(discipline, servers, self._settings)
+
+    def _consumer(self) -> AIOKafkaConsumer | None:
+        return self._subscriber.consumer
+
+    async def run(self) -> None:
+        """See `Hearing.run`."""
+        while True:
+            try:
+                await self.broker.start()
+                while True:
+                    await asyncio.sleep(1)
+                    if all(task.done() for task in self._subscriber.tasks):
+                        break  # its loop ended by an error of the connection: start it again
+            except (KafkaError, OSError, TimeoutError) as trouble:
+                self._log.warning("consumer_waits", reason=type(trouble).__name__)
+                await asyncio.sleep(0.5)
+            finally:
+                await _stop(self.broker)
+            self.broker, self._subscriber = subscription(self.discipline, self._servers, self._settings)
+
+
+def subscription(discipline: Discipline, servers: str, settings: Mapping[str, Any]) -> tuple[KafkaBroker, Any]:
+    """FastStream's broker and subscriber for a discipline. Used to run it and to describe it (AsyncAPI)."""
+    broker = KafkaBroker(servers, allow_auto_create_topics=False, graceful_timeout=20, apply_types=False, logger=None)
+    subscriber = broker.subscriber(
+        *discipline.topics,
+        batch=True,
+        max_records=BATCH_RECORDS_MAX,
+        batch_timeout_ms=POLL_MS,
+        ack_policy=AckPolicy.MANUAL,
+        no_reply=True,
+        parser=_raw,
+        decoder=_undecoded,
+        listener=_Rebalances(discipline),
+        **settings,
+    )
+
+    @subscriber
+    async def hear(message: list[Any]) -> None:
+        records: dict[Place, list[Any]] = {}
+        for raw in message:
+            records.setdefault(Place(raw.topic, raw.partition), []).append(raw)
+        await discipline.poll(records)
+
+    return broker, subscriber
+
+
+async def _raw(message: Any, _original: Callable[[Any], Awaitable[Any]]) -> KafkaAckableMessage:
+    """The stock parser decodes every header as UTF-8: one byte 0xff would drop the whole batch unseen."""
+    return KafkaAckableMessage(
+        body=b"",
+        headers={},
+        batch_headers=[],
+        reply_to="",
+        content_type=None,
+        message_id="",
+        correlation_id=None,
+        raw_message=message,
+        path={},
+        consumer=None,
+    )
+
+
+async def _undecoded(message: Any, _original: Callable[[Any], Awaitable[Any]]) -> Any:
+    return message.raw_message
+
+
+async def _stop(stoppable: Any) -> None:
+    with contextlib.suppress(Exception):
+        await asyncio.wait_for(stoppable.stop(), 25)
+
+
+def asyncapi_of(brokers: Sequence[KafkaBroker]) -> str:
+    """AsyncAPI document of the subscriptions, YAML."""
+    first, *others = brokers
+    for other in others:
+        first.include_router(other)
+    return AsyncAPI(first, title="Todoke", version="1").to_specification().to_yaml()
+
+
+# --- reading without a group ---------------------------------------------------------------------------------------
+
+
+async def read_topic(servers: str, topic: str, partitions: Sequence[int] | None = None) -> "TopicReader":
+    """A reader of a whole topic that moves no live consumer: for replays, rebuilds and reconciliation."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False, group_id=None)
+    try:
+        await asyncio.wait_for(consumer.start(), CONNECT_SECONDS)
+        there = sorted(partitions if partitions is not None else consumer.partitions_for_topic(topic) or ())
+    except (KafkaError, TimeoutError, OSError) as trouble:
+        await _stop(consumer)
+        raise KafkaAway(type(trouble).__name__) from trouble
+    return TopicReader(consumer, [TopicPartition(topic, number) for number in there])
+
+
+class TopicReader:
+    """Reads assigned partitions from their beginning to where they ended when reading began."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
+        self._consumer = consumer
+        self._partitions = partitions
+
+    async def __aenter__(self) -> "TopicReader":
+        self._consumer.assign(self._partitions)
+        await self._consumer.seek_to_beginning(*self._partitions)
+        self._end = await self._consumer.end_offsets(self._partitions)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await _stop(self._consumer)
+
+    async def batches(self) -> Any:
+        """Lists of raw records, each list of one partition and in order."""
+        open_ones = {tp for tp in self._partitions if self._end[tp] > await self._consumer.position(tp)}
+        while open_ones:
+            for tp, raws in (await self._consumer.getmany(*open_ones, timeout_ms=500)).items():
+                yield [raw for raw in raws if raw.offset < self._end[tp]]
+            open_ones = {tp for tp in open_ones if self._end[tp] > await self._consumer.position(tp)}
+
+
+def _tp(place: Place) -> TopicPartition:
+    return TopicPartition(place.topic, place.partition)

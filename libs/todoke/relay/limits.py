@@ -1,0 +1,81 @@
+"""Every bound of the relay, with unit and reason. Those an office can meet are served by `GET /v1/limits`."""
+
+from pydantic import BaseModel, ConfigDict
+
+MEBIBYTE = 1024 * 1024
+
+
+class Limits(BaseModel):
+    """Bounds that a set-up may change (`TODOKE_LIMITS__…`)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    files_per_message_max: int = 30
+    """Files of one message, attachments included."""
+    attachments_per_message_max: int = 10
+    """Attachments (pdf jpg jpeg png) of one message."""
+    file_bytes_max: int = 10 * MEBIBYTE
+    """One file."""
+    message_bytes_max: int = 30 * MEBIBYTE
+    """All files of one message together."""
+    batch_messages_max: int = 200
+    """Messages of one `POST /v1/batches`."""
+    batch_bytes_max: int = 60 * MEBIBYTE
+    """All parts of one `POST /v1/batches` together."""
+    text_characters_max: int = 1000
+    """Text of a message."""
+    file_name_bytes_max: int = 255
+    """A file name in UTF-8: what every file system can hold."""
+    requests_per_minute_user: int = 600
+    """Requests of one user, without file GETs and receipts."""
+    sends_per_second_office: float = 20
+    """Messages of one office, sustained; `sends_reserve_office` may come at once."""
+    sends_reserve_office: int = 400
+    """Messages of one office at once: one more month end than a large office has."""
+    bytes_per_hour_office: int = 2 * 1024 * MEBIBYTE
+    """Uploaded bytes of one office."""
+    body_seconds_max: float = 120
+    """A request body must have arrived in this time: a slow upload may not hold memory for ever."""
+    bytes_in_flight_max: int = 256 * MEBIBYTE
+    """Parts that one process holds in memory at a time; above it 503 with Retry-After."""
+    wait_seconds_max: float = 2
+    """Longest `wait_for` and longest wait for a message younger than a minute."""
+    page_items_max: int = 200
+    """Rows of one list page."""
+    retain_content_days: int = 90
+    """Contents are erased so long after an end state."""
+    remind_after_days: int = 7
+    """Not collected: the recipient is reminded."""
+    expire_after_days: int = 90
+    """Not collected: the message expires."""
+
+
+FINDINGS_MAX = 200
+"""Findings that an event or an answer lists; the counts are of all."""
+
+BATCH_RECORDS_MAX = 500
+"""Records of one consumer batch: enough to make a transaction cheap, few enough to redo."""
+
+BATCH_SECONDS_MAX = 20.0
+"""Longest time one batch may take before it is cancelled and retried smaller."""
+
+OUTBOX_ROWS_MAX = 2000
+"""Outbox rows that one relay round reads."""
+
+KAFKA_BATCH_BYTES_MAX = 786_432
+"""Bytes of one producer batch, under the broker's 1 MB (RecordTooLarge otherwise)."""
+
+RELAY_IDLE_SECONDS_MAX = 0.5
+"""The relay's longest pause between two looks at the outbox when nobody wakes it."""
+
+PARKS_IN_A_ROW_MAX = 5
+"""So many parked messages in a row are our fault, not theirs: the breaker trips."""
+
+PARKS_IN_TEN_MINUTES_MAX = 20
+"""As above, spread out."""
+
+NO_PROGRESS_SECONDS_MAX = 60.0
+"""Lag without progress for so long: exit 70, the supervisor starts the process again."""
+
+EXIT_NO_PROGRESS = 70
+"""EX_SOFTWARE of sysexits.h: the process gave itself up and wants to be started again."""

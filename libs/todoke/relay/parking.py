@@ -1,0 +1,213 @@
+"""Messages that cannot be handled: held with their raw records, retried or discarded by an operator."""
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from todoke.events import (
+    Actor,
+    Event,
+    MessageDiscarded,
+    MessageEvent,
+    MessageHeld,
+    MessageReleased,
+    Undecodable,
+    decode,
+    read_headers,
+    service_of,
+    topic_of,
+)
+from todoke.relay.clock import Ports
+from todoke.relay.faults import Transient
+from todoke.relay.handler import Handler, Heard, HearsOfHolds
+from todoke.relay.postgres import Database, Statements, Tx, queries
+
+
+class Raw(Protocol):
+    """A record as the driver hands it over (aiokafka's ConsumerRecord has this shape). `timestamp` is in ms."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+class Parking:
+    """The held subjects of one service. Only what an event can know is kept: ids, and the sealed raw record."""
+
+    def __init__(
+        self,
+        service: str,
+        handlers: Sequence[Handler],
+        database: Database,
+        ports: Ports,
+        log: FilteringBoundLogger,
+        *,
+        says_holds: bool,
+    ) -> None:
+        self._service = service
+        self._handler_of = {topic_of(s): h for h in handlers for event in h.hears for s in event.SAID_BY}
+        self._wanted = {event.wire_type() for handler in handlers for event in handler.hears}
+        self._database = database
+        self._ports = ports
+        self._log = log
+        self._says_holds = says_holds
+        self._sql: Statements = queries("todoke.relay", "consumer.sql")
+
+    async def held_among(self, subjects: Sequence[str]) -> frozenset[str]:
+        """Which of these subjects are held."""
+        if not subjects:
+            return frozenset()
+        async with self._database.connection() as db:
+            return frozenset(row["subject"] for row in await self._sql.holds_among(db, subjects=subjects))
+
+    async def lock_held(self, tx: Tx, subjects: Sequence[str]) -> frozenset[str]:
+        """The same inside a transaction, locked until it ends."""
+        return frozenset(row["subject"] for row in await self._sql.lock_holds(tx.db, subjects=subjects))
+
+    async def keep(self, tx: Tx, subject: str, raw: Raw, error: str) -> None:
+        """Keep one raw record of a held subject."""
+        names, values = zip(*raw.headers, strict=True) if raw.headers else ((), ())
+        await self._sql.park(
+            tx.db,
+            subject=subject,
+            topic=raw.topic,
+            partition=raw.partition,
+            log_offset=raw.offset,
+            append_time=raw.timestamp,
+            key=raw.key,
+            header_names=list(names),
+            header_values=list(values),
+            value=raw.value,
+            error=error,
+            parked_at=tx.now,
+        )
+
+    async def park(
+        self, tx: Tx, handler: Handler, subject: str, raw: Raw, error: str, about: Event | None
+    ) -> None:
+        """Hold a subject because of this record, and say so where the offices are to see it."""
+        nth = await self._sql.hold_subject(tx.db, subject=subject, error=error, attempts=1, held_at=tx.now)
+        await self.keep(tx, subject, raw, error)
+        if self._says_holds and isinstance(about, MessageEvent):
+            tx.say(
+                MessageHeld(
+                    actor=self._actor(),
+                    message_id=about.message_id,
+                    sender=about.sender,
+                    recipient=about.recipient,
+                    cause="parked",
+                    held_at=tx.now,
+                    nth=nth,
+                )
+            )
+        if isinstance(handler, HearsOfHolds):
+            await handler.on_parked([subject], tx)
+
+    async def decide(self, subject: str, *, discard: bool, operator: str, reason_sealed: str | None) -> int | None:
+        """An operator's word: try again, or give up. Answers the number of parked records, None if nothing is held."""
+        async with self._database.worker() as tx:
+            count = await self._sql.decide(
+                tx.db,
+                subject=subject,
+                state="discard" if discard else "retry",
+                decided_at=tx.now,
+                decided_by=operator,
+                reason_sealed=reason_sealed,
+            )
+        return None if count is None else int(count)
+
+    async def settle_one(self) -> bool:
+        """Carry out one operator's word, if there is any. Answers whether there was."""
+        async with self._database.connection() as db:
+            decided = await self._sql.decided(db)
+            if decided is None:
+                return False
+            subject = decided["subject"]
+            rows = await self._sql.parked_of(db, subject=subject)
+        try:
+            await (self._give_up(subject, rows) if decided["state"] == "discard" else self._try_again(subject, rows))
+        except Transient:
+            raise
+        except Exception as trouble:  # noqa: BLE001 (held again, with the new reason)
+            async with self._database.worker() as tx:
+                await self._sql.settle_hold(
+                    tx.db, subject=subject, state="held", error=type(trouble).__name__, attempts=1
+                )
+            self._log.error("retry_fails", subject=subject, error=type(trouble).__name__)
+        return True
+
+    async def _try_again(self, subject: str, rows: Sequence[Any]) -> None:
+        heard = [one for row in rows if (one := self._heard(row)) is not None]
+        prepared = [(self._handler_of[h.topic], await self._handler_of[h.topic].prepare([h])) for h in heard]
+        async with self._database.worker({h.event.subject_id(): h.traceparent for h in heard}) as tx:
+            hold = await self._still(tx, subject, "retry", rows)
+            if hold is None:
+                return
+            for handler, ready in prepared:
+                tx.say(*await handler.apply(ready, tx))
+            if about := self._about(heard):
+                tx.say(MessageReleased(**self._ended(about, hold), released_at=tx.now, nth=hold["nth"]))
+            await self._settle(tx, subject, "released")
+
+    async def _give_up(self, subject: str, rows: Sequence[Any]) -> None:
+        heard = []
+        for row in rows:
+            with contextlib.suppress(Undecodable):
+                heard.append(self._heard(row))
+        async with self._database.worker() as tx:
+            hold = await self._still(tx, subject, "discard", rows)
+            if hold is None:
+                return
+            if about := self._about(heard):
+                reason = hold["reason_sealed"]
+                tx.say(MessageDiscarded(**self._ended(about, hold), discarded_at=tx.now, reason_sealed=reason))
+            await self._settle(tx, subject, "discarded")
+
+    async def _still(self, tx: Tx, subject: str, state: str, rows: Sequence[Any]) -> Any | None:
+        """The hold under lock, if the operator's word stands and no further record was parked meanwhile."""
+        hold = await self._sql.lock_hold(tx.db, subject=subject)
+        if hold is None or hold["state"] != state:
+            return None
+        now_parked = await self._sql.parked_of(tx.db, subject=subject)
+        return hold if [row["id"] for row in now_parked] == [row["id"] for row in rows] else None
+
+    async def _settle(self, tx: Tx, subject: str, state: str) -> None:
+        for handler in {id(handler): handler for handler in self._handler_of.values()}.values():
+            if isinstance(handler, HearsOfHolds):
+                await handler.on_released([subject], tx)
+        await self._sql.unpark(tx.db, subject=subject)
+        await self._sql.settle_hold(tx.db, subject=subject, state=state, error=None, attempts=0)
+        self._log.info("hold_ends", subject=subject, state=state)
+
+    def _heard(self, row: Any) -> Heard[Any] | None:
+        headers = read_headers(list(zip(row["header_names"], row["header_values"], strict=True)))
+        if headers.wire_type not in self._wanted:
+            return None
+        return Heard(
+            event=decode(headers, row["value"] or b""),
+            event_id=headers.event_id,
+            service=service_of(row["topic"]),
+            topic=row["topic"],
+            partition=row["partition"],
+            offset=row["log_offset"],
+            time=headers.time,
+            traceparent=headers.traceparent,
+        )
+
+    def _about(self, heard: Sequence[Heard[Any] | None]) -> MessageEvent | None:
+        """The message of a hold, if this service tells the offices of its holds."""
+        events = (one.event for one in heard if one is not None)
+        return next((e for e in events if isinstance(e, MessageEvent)), None) if self._says_holds else None
+
+    def _ended(self, about: MessageEvent, hold: Any) -> dict[str, Any]:
+        who = Actor(kind="operator", id=hold["decided_by"] or "?")
+        return {"actor": who, "message_id": about.message_id, "sender": about.sender, "recipient": about.recipient}
+
+    def _actor(self) -> Actor:
+        return Actor(kind="system", id=self._service)

@@ -1,0 +1,238 @@
+-- migrate:up
+-- What every service has, in its own schema: what it said (journal), what Kafka has not acknowledged (outbox), how far
+-- it has heard (consumer_offset), what it could not handle (hold, parked), and its copy of the public office directory.
+
+-- The smallest UUIDv7 of a moment: months of a partitioned table are ranges of message ids.
+CREATE FUNCTION uuid_floor(moment timestamptz) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (lpad(to_hex((extract(epoch FROM moment) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid;
+
+-- Months for a table partitioned by message id: one back, 24 ahead, and a default that should stay empty (it alarms).
+CREATE FUNCTION partition_by_month(parent regclass) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    month timestamptz := date_trunc('month', now(), 'UTC') - interval '1 month';
+    bare text;
+BEGIN
+    SELECT relname INTO STRICT bare FROM pg_class
+    WHERE oid = parent AND relkind = 'p' AND relnamespace = current_schema()::regnamespace;
+    FOR step IN 1..26 LOOP
+        EXECUTE format('CREATE TABLE IF NOT EXISTS %I PARTITION OF %s FOR VALUES FROM (%L) TO (%L)',
+            bare || to_char(month AT TIME ZONE 'UTC', '_YYYY_MM'), parent,
+            uuid_floor(month), uuid_floor(month + interval '1 month'));
+        month := month + interval '1 month';
+    END LOOP;
+    EXECUTE format('CREATE TABLE IF NOT EXISTS %I PARTITION OF %s DEFAULT', bare || '_rest', parent);
+END
+$$;
+
+-- Tops up the months of every partitioned table of this schema.
+CREATE FUNCTION top_up_months() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    parent regclass;
+BEGIN
+    FOR parent IN
+        SELECT c.oid::regclass FROM pg_class c JOIN pg_partitioned_table p ON p.partrelid = c.oid
+        WHERE c.relnamespace = current_schema()::regnamespace AND p.partstrat = 'r'
+    LOOP
+        PERFORM partition_by_month(parent);
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION grant_worker(target regclass) RETURNS void
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %I', target, current_schema() || '_worker');
+END
+$$;
+
+-- Row-level security: owner and worker see all rows, the API role those in which one of `columns` is its office.
+CREATE FUNCTION office_policy(target regclass, VARIADIC columns name[]) RETURNS void
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);
+    EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', target);
+    EXECUTE format('CREATE POLICY inside ON %s TO %I, %I USING (true) WITH CHECK (true)', target,
+        current_schema() || '_owner', current_schema() || '_worker');
+    EXECUTE format('CREATE POLICY own_office ON %s TO %I USING (current_setting(''app.office'', true) IN (%s))', target,
+        current_schema() || '_api', (SELECT string_agg(quote_ident(c), ', ') FROM unnest(columns) c));
+    EXECUTE format('GRANT SELECT ON %s TO %I', target, current_schema() || '_api');
+END
+$$;
+
+-- Public facts: everybody may read them.
+CREATE FUNCTION public_policy(target regclass) RETURNS void
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);
+    EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', target);
+    EXECUTE format('CREATE POLICY inside ON %s TO %I, %I USING (true) WITH CHECK (true)', target,
+        current_schema() || '_owner', current_schema() || '_worker');
+    EXECUTE format('CREATE POLICY everybody ON %s FOR SELECT TO %I USING (true)', target, current_schema() || '_api');
+    EXECUTE format('GRANT SELECT ON %s TO %I', target, current_schema() || '_api');
+END
+$$;
+
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the journal is insert-only';
+END
+$$;
+
+CREATE SEQUENCE journal_seq AS bigint;
+
+-- Every event about a message that this service said. The same fact has the same event id, so it stands here once.
+-- A whole story lies in one partition, because the month is taken from the message id itself.
+CREATE TABLE journal (
+    message_id uuid NOT NULL,
+    event_id uuid NOT NULL,
+    seq bigint NOT NULL DEFAULT nextval('journal_seq'),
+    key text NOT NULL,
+    type text NOT NULL,
+    version smallint NOT NULL,
+    payload json NOT NULL CHECK (octet_length(payload::text) <= 65536),
+    traceparent text,
+    recorded_at timestamptz NOT NULL,
+    PRIMARY KEY (message_id, event_id)
+) PARTITION BY RANGE (message_id);
+SELECT partition_by_month('journal');
+CREATE TRIGGER insert_only BEFORE UPDATE OR DELETE ON journal FOR EACH ROW EXECUTE FUNCTION refuse_change();
+
+-- The same for events about offices, users and everything else that is no message.
+CREATE TABLE journal_office (
+    subject_id uuid NOT NULL,
+    event_id uuid NOT NULL,
+    seq bigint NOT NULL DEFAULT nextval('journal_seq'),
+    subject text NOT NULL,
+    key text NOT NULL,
+    type text NOT NULL,
+    version smallint NOT NULL,
+    payload json NOT NULL CHECK (octet_length(payload::text) <= 65536),
+    traceparent text,
+    recorded_at timestamptz NOT NULL,
+    PRIMARY KEY (subject_id, event_id)
+);
+CREATE TRIGGER insert_only BEFORE UPDATE OR DELETE ON journal_office FOR EACH ROW EXECUTE FUNCTION refuse_change();
+
+-- What Kafka has not acknowledged yet, in the order it was said. Rows are deleted only after the acknowledgement.
+CREATE TABLE outbox (
+    seq bigint PRIMARY KEY,
+    subject_id uuid NOT NULL,
+    event_id uuid NOT NULL,
+    about_office boolean NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0,
+        autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 10000);
+
+-- What the broker refused as invalid or too large: set aside, alarmed, never silently dropped.
+CREATE TABLE parked_out (
+    seq bigint PRIMARY KEY,
+    subject_id uuid NOT NULL,
+    event_id uuid NOT NULL,
+    about_office boolean NOT NULL,
+    error text NOT NULL,
+    refused_at timestamptz NOT NULL
+);
+
+-- How far this service has heard each partition. Written in the transaction of the batch (compare-and-set), so that an
+-- effect and its offset are one. `event_id` and `append_time` (ms) identify the last applied record.
+CREATE TABLE consumer_offset (
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    next bigint NOT NULL CHECK (next >= 0),
+    event_id text,
+    append_time bigint,
+    PRIMARY KEY (topic, partition)
+);
+
+-- A subject (message, or office for office events) whose record failed for good. Its row is the lock between the
+-- consumer, which parks later records behind it, and a retry.
+CREATE TABLE hold (
+    subject text PRIMARY KEY,
+    state text NOT NULL CHECK (state IN ('held', 'retry', 'discard', 'released', 'discarded')),
+    nth integer NOT NULL DEFAULT 1,
+    error text NOT NULL,
+    attempts integer NOT NULL DEFAULT 0,
+    held_at timestamptz NOT NULL,
+    decided_at timestamptz,
+    decided_by text,
+    reason_sealed text
+);
+
+-- The raw records of held subjects, in the order they came.
+CREATE TABLE parked (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    subject text NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    log_offset bigint NOT NULL,
+    append_time bigint NOT NULL,
+    key bytea,
+    header_names text[] NOT NULL,
+    header_values bytea[] NOT NULL,
+    value bytea,
+    error text NOT NULL,
+    parked_at timestamptz NOT NULL,
+    UNIQUE (topic, partition, log_offset)
+);
+CREATE INDEX parked_subject ON parked (subject, id);
+
+-- One row when parking has gone so wrong that it must be our own fault; consuming stops until an operator removes it.
+CREATE TABLE breaker (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    reason text NOT NULL,
+    tripped_at timestamptz NOT NULL
+);
+
+-- Whether an instance ended by itself; if it did not, it begins with batches of one and counts tries per record.
+CREATE TABLE running (
+    instance text PRIMARY KEY,
+    clean boolean NOT NULL,
+    started_at timestamptz NOT NULL
+);
+CREATE TABLE suspect (
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    log_offset bigint NOT NULL,
+    attempts integer NOT NULL,
+    PRIMARY KEY (topic, partition, log_offset)
+);
+
+-- Who may do a thing that only one process does at a time: relay the outbox, run a timer.
+CREATE TABLE lease (
+    name text PRIMARY KEY,
+    owner text NOT NULL,
+    until timestamptz NOT NULL,
+    last_run timestamptz
+);
+
+-- This service's copy of the public rows of offices, as of its `version`.
+CREATE TABLE directory (
+    office text PRIMARY KEY,
+    version integer NOT NULL,
+    facts json NOT NULL
+);
+SELECT public_policy('directory');
+
+DO $$
+DECLARE
+    worker text := current_schema() || '_worker';
+    api text := current_schema() || '_api';
+    target text;
+BEGIN
+    FOREACH target IN ARRAY ARRAY['outbox', 'parked_out', 'consumer_offset', 'hold', 'parked', 'breaker', 'running',
+                                  'suspect', 'lease', 'directory'] LOOP
+        PERFORM grant_worker(target::regclass);
+    END LOOP;
+    EXECUTE format('GRANT SELECT, INSERT ON journal, journal_office TO %I', worker);
+    EXECUTE format('GRANT USAGE ON SEQUENCE journal_seq TO %I, %I', worker, api);
+    EXECUTE format('GRANT INSERT ON journal, journal_office, outbox TO %I', api);
+    EXECUTE format('GRANT SELECT (message_id, event_id, seq) ON journal TO %I', api);
+    EXECUTE format('GRANT SELECT (subject_id, event_id, seq) ON journal_office TO %I', api);
+    REVOKE ALL ON FUNCTION partition_by_month(regclass), top_up_months() FROM PUBLIC;
+    EXECUTE format('GRANT EXECUTE ON FUNCTION top_up_months() TO %I', worker);
+END
+$$;
+
+-- migrate:down

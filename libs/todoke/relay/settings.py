@@ -1,0 +1,61 @@
+"""Settings of a process: environment variables `TODOKE_…`, or the state file that the embedded engines leave."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from todoke.relay.limits import Limits
+
+
+class S3Settings(BaseModel):
+    """Where the bundles lie."""
+
+    model_config = ConfigDict(frozen=True)
+
+    endpoint: str
+    access_key: str
+    secret_key: SecretStr
+    bucket: str = "todoke"
+    region: str = "us-east-1"
+
+
+class MailSettings(BaseModel):
+    """The SMTP server that sends our mail; without a host none is sent and the service says so."""
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str | None = None
+    port: int = 25
+    sender: str = "todoke@example.jp"
+    username: str | None = None
+    password: SecretStr | None = None
+    starttls: bool = False
+
+
+class Settings(BaseSettings):
+    """Everything a service process is told.
+
+    `kafka` is `host:port,…`; `postgres` an administrator's DSN, used for migrations and as the address of the roles;
+    `keys` the folder of key files (0700), apart from the data; `demo` keeps practice passwords final.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="TODOKE_", env_nested_delimiter="__", frozen=True, extra="ignore")
+
+    home: Path = Path(".todoke")
+    keys: Path = Path(".todoke/keys")
+    kafka: str = "127.0.0.1:9092"
+    postgres: SecretStr = SecretStr("postgresql://postgres@127.0.0.1:5432/todoke")
+    s3: S3Settings
+    address: str = "http://127.0.0.1:8080"
+    registry_address: str | None = None
+    limits: Limits = Field(default_factory=Limits)
+    mail: MailSettings = Field(default_factory=MailSettings)
+    partitions: int = 6
+    replication: int = 1
+    driver: str = "faststream"
+    clock_offset_seconds: float = 0
+    trusted_front: str | None = None
+    instance: str = "1"
+    log_level: str = "INFO"
+    also_ready: tuple[str, ...] = ()

@@ -1,0 +1,181 @@
+"""The HTTP side of a process: one FastAPI application over the routers of its services.
+
+Errors become problem documents, every request one log line and one histogram entry under its route's template (never
+the path or the query string), and `traceparent` reaches whatever the request says.
+"""
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import ORJSONResponse, PlainTextResponse
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from todoke.relay.clock import Ids
+from todoke.relay.faults import Transient
+from todoke.relay.metrics import Metrics
+from todoke.relay.postgres import traceparent_now
+from todoke.relay.problem import MEDIA_TYPE, Problem
+
+RETRY_SECONDS = 5
+"""When to try again while an engine is away."""
+
+TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+"""W3C Trace Context, section 3.2."""
+
+Health = Callable[[], Awaitable[dict[str, Any]]]
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def application(
+    title: str,
+    routers: Sequence[APIRouter],
+    *,
+    metrics: Metrics,
+    health: Health,
+    ids: Ids,
+    lifespan: Lifespan | None = None,
+) -> FastAPI:
+    """An application of these routers. `health()` answers {"status": "ready" | "degraded" | "away", "parts": {…}}."""
+    app = FastAPI(
+        title=title,
+        version="1",
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    for router in routers:
+        app.include_router(router)
+    _add_health(app, metrics, health)
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(Transient, _on_transient)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_mistake)
+    app.add_middleware(_Watch, metrics=metrics, ids=ids)
+    return app
+
+
+def problem_response(problem: Problem) -> Response:
+    """The answer for a problem."""
+    return ORJSONResponse(
+        problem.body(), status_code=problem.status, headers=problem.headers(), media_type=MEDIA_TYPE
+    )
+
+
+def _add_health(app: FastAPI, metrics: Metrics, health: Health) -> None:
+    @app.get("/health/live", include_in_schema=False)
+    async def live() -> dict[str, str]:
+        return {"status": "live"}
+
+    @app.get("/health/ready", include_in_schema=False)
+    async def ready() -> Response:
+        state = await health()
+        return ORJSONResponse(state, status_code=503 if state["status"] == "away" else 200)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def show_metrics() -> Response:
+        return PlainTextResponse(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _on_problem(_: Request, problem: Exception) -> Response:
+    return problem_response(problem if isinstance(problem, Problem) else Problem("TDK-INTERNAL"))
+
+
+async def _on_transient(_: Request, trouble: Exception) -> Response:
+    structlog.get_logger().warning("engine_away", reason=type(trouble).__name__)
+    return problem_response(Problem("TDK-ENGINE-AWAY", retry_after=RETRY_SECONDS))
+
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    """Where it is wrong, without repeating what was sent."""
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    if any(one.get("type") == "json_invalid" for one in found):
+        return problem_response(Problem("TDK-BODY-MALFORMED"))
+    where = [(".".join(str(step) for step in one["loc"][1:]) or "body", str(one["type"])) for one in found]
+    return problem_response(Problem("TDK-INVALID", where=where))
+
+
+async def _on_http(_: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    codes = {404: "TDK-NOT-FOUND", 405: "TDK-METHOD", 400: "TDK-BODY-MALFORMED"}
+    return problem_response(Problem(codes.get(status, "TDK-INTERNAL")))
+
+
+async def _on_mistake(_: Request, error: Exception) -> Response:
+    structlog.get_logger().error("request_fails", error=type(error).__name__, at=_innermost(error))
+    return problem_response(Problem("TDK-INTERNAL"))
+
+
+def _innermost(error: Exception) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace else ""
+
+
+class _Watch:
+    """Trace context in, one log line and one histogram entry out; plus the headers that every answer carries."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, ids: Ids) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._ids = ids
+        self._log = structlog.get_logger()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        trace = self._trace(scope)
+        token = traceparent_now.set(trace)
+        started, status = time.perf_counter(), 500
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-content-type-options", b"nosniff"),
+                    (b"trace-id", trace[3:35].encode()),
+                ]
+                if not any(name == b"cache-control" for name, _ in message["headers"]):
+                    message["headers"].append((b"cache-control", b"no-store"))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, answer)
+        finally:
+            traceparent_now.reset(token)
+            self._note(scope, status, time.perf_counter() - started, trace)
+
+    def _trace(self, scope: Scope) -> str:
+        for name, value in scope["headers"]:
+            if name == b"traceparent" and TRACEPARENT.fullmatch(text := value.decode("ascii", "replace")):
+                return text
+        return f"00-{self._ids.secret(16).hex()}-{self._ids.secret(8).hex()}-01"
+
+    def _note(self, scope: Scope, status: int, seconds: float, trace: str) -> None:
+        route = scope.get("route")
+        template = getattr(route, "path", "unknown")
+        if not template.startswith(("/health", "/metrics", "/internal")):
+            self._metrics.request_seconds.labels(template, scope["method"], str(status)).observe(seconds)
+            self._log.info(
+                "request",
+                route=template,
+                method=scope["method"],
+                status=status,
+                ms=round(seconds * 1000, 1),
+                trace=trace[3:35],
+            )

@@ -1,0 +1,115 @@
+"""The command `todoke`: the composition root of the services, beside the client's commands."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from services import ground
+from services.process import run
+from services.supervisor import NotStarted, Supervisor
+from todoke import engines
+from todoke.client import cli
+from todoke.events import SERVICES
+from todoke.relay.faults import Transient
+from todoke.relay.migrate import MigrationFailed
+
+HOME = click.option("--home", type=click.Path(path_type=Path), default=Path(".todoke"), show_default=True)
+PORT = click.option("--port", type=click.IntRange(1024, 65533), default=8080, show_default=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Todoke (届け) carries care-plan documents between care offices."""
+
+
+@main.command()
+@HOME
+@PORT
+@click.option("--demo", is_flag=True, help="Load the practice offices once and print their logins.")
+def up(home: Path, port: int, demo: bool) -> None:  # noqa: FBT001 (click hands flags over like this)
+    """Start the engines and every service in the foreground; Ctrl-C stops everything."""
+    try:
+        Supervisor(home.resolve(), port, demo=demo).run()
+    except (NotStarted, engines.EngineError, MigrationFailed, Transient) as trouble:
+        _fail(trouble)
+
+
+@main.command()
+@click.argument("names", nargs=-1)
+@HOME
+@PORT
+@click.option("--role", type=click.Choice(["web", "work", "both"]), default="both", hidden=True)
+@click.option("--no-ground", is_flag=True, hidden=True)
+def serve(names: tuple[str, ...], home: Path, port: int, role: str, no_ground: bool) -> None:  # noqa: FBT001
+    """Run the named services (all, when none is named) in one process, over engines that run already.
+
+    HTTP is served on --port, the operators' calls on the next one. TODOKE_KAFKA, TODOKE_POSTGRES and TODOKE_S3 name
+    engines other than the home's own.
+    """
+    try:
+        settings = ground.settings_of(home.resolve(), f"http://127.0.0.1:{port}")
+        if not no_ground:
+            asyncio.run(ground.lay(settings))
+        own_port = port + 2 if role == "work" else port
+        code = asyncio.run(
+            run(
+                settings,
+                names or SERVICES,
+                serves=role != "work",
+                works=role != "web",
+                port=own_port,
+                operator_port=port + 1,
+            )
+        )
+    except (ValueError, engines.EngineError, MigrationFailed, Transient) as trouble:
+        _fail(trouble)
+    sys.exit(code)
+
+
+@main.group("engines")
+def engines_group() -> None:
+    """Run the engines alone."""
+
+
+@engines_group.command("up")
+@HOME
+def engines_up(home: Path) -> None:
+    """Start Kafka, PostgreSQL and S3 of a home in the foreground."""
+    import signal  # noqa: PLC0415 (only this command waits for one)
+
+    try:
+        running = engines.up(home.resolve())
+    except engines.EngineError as trouble:
+        _fail(trouble)
+    click.echo(f"kafka {running.addresses.kafka}   s3 {running.addresses.s3.endpoint}   (Ctrl-C stops them)")
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    running.down()
+
+
+@engines_group.command("down")
+@HOME
+def engines_down(home: Path) -> None:
+    """Stop the engines of a home."""
+    engines.down(home.resolve())
+
+
+@engines_group.command("status")
+@HOME
+def engines_status(home: Path) -> None:
+    """Say which engines of a home run, and where."""
+    for state in engines.status(home.resolve()):
+        click.echo(f"{state}")
+
+
+def _fail(trouble: Exception) -> "None":
+    click.echo(f"todoke: {trouble}", err=True)
+    sys.exit(1)
+
+
+cli.register(main)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""`POST /v1/messages`, `POST /v1/batches`, `GET /v1/limits`."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from services.ingest.rules import IDEMPOTENCY_KEY
+from services.ingest.sending import Accepted, Sending, Submission
+from todoke.relay.access import Access, Caller
+from todoke.relay.limits import Limits
+from todoke.relay.problem import Problem
+from todoke.relay.submission import MessageBody, parse_message, problem_of_json
+from todoke.relay.upload import BytesInFlight, Form, Upload, UploadedFile, multipart_body, receiving
+
+
+class OfficeRef(BaseModel):
+    """An office by number and name, the name as it was when the message was submitted."""
+
+    number: str
+    name: str
+
+
+class Submitted(BaseModel):
+    """The message is safe; whether it keeps the standard is judged later. `receipt` is a compact JWS."""
+
+    message_id: UUID
+    sequence: str
+    sender: OfficeRef
+    recipient: OfficeRef
+    submitted_at: datetime
+    receipt: str
+    replayed: bool
+
+
+class BatchTaken(Submitted):
+    """One message of a batch that is safe."""
+
+    idempotency_key: str
+    status: Literal[202] = 202
+
+
+class BatchRefused(BaseModel):
+    """One message of a batch that was refused, and why."""
+
+    idempotency_key: str
+    status: int
+    problem: dict[str, Any]
+
+
+class BatchResults(BaseModel):
+    """What became of each message of a batch, in the order of the request."""
+
+    results: list[BatchTaken | BatchRefused]
+
+
+class BatchMessage(MessageBody):
+    """One entry of part `messages`: a message, its idempotency key and the names of its file parts."""
+
+    idempotency_key: str
+    files: tuple[str, ...] = Field(default=(), strict=False)
+
+    def body(self) -> MessageBody:
+        """The message itself: its digest is the same whether it comes alone or in a batch."""
+        return MessageBody(
+            recipient=self.recipient, sequence=self.sequence, text=self.text, allow_resend=self.allow_resend
+        )
+
+
+class Limit(BaseModel):
+    """One bound and its unit."""
+
+    value: float
+    unit: str
+
+
+_BATCH = TypeAdapter(list[BatchMessage])
+
+_UNITS = (
+    ("_bytes_", "bytes"),
+    ("bytes_", "bytes"),
+    ("_characters_", "characters"),
+    ("_days", "days"),
+    ("_seconds_", "seconds"),
+    ("files_", "files"),
+    ("attachments_", "files"),
+    ("_messages_", "messages"),
+    ("requests_", "requests a minute"),
+    ("sends_per_second", "messages a second"),
+    ("sends_reserve", "messages"),
+    ("_items_", "items"),
+)
+
+
+def routes(access: Access, sending: Sending, limits: Limits, in_flight: BytesInFlight) -> APIRouter:
+    """The router of ingest."""
+    router = APIRouter(tags=["send"])
+    caller_of = Annotated[Caller, Depends(access.caller)]
+    message_form, batch_form = Form.message(limits), Form.batch(limits)
+
+    @router.post(
+        "/v1/messages",
+        status_code=202,
+        openapi_extra=multipart_body("message", "files"),
+        summary="Send one message",
+    )
+    async def send(
+        request: Request,
+        response: Response,
+        caller: caller_of,
+        idempotency_key: Annotated[str | None, Header()] = None,
+    ) -> Submitted:
+        """Hand in a message. The 202 says that it is safe and in the queue, not that it keeps the standard."""
+        access.require(caller, "send")
+        key = _idempotency_key(idempotency_key)
+        access.rates.sends(caller.office)
+        async with receiving(request, message_form, in_flight, seconds_max=limits.body_seconds_max) as upload:
+            access.rates.upload(caller.office, upload.size)
+            submission = Submission(key, parse_message(upload.json), upload.files)
+            [result] = await sending.send(caller, [submission])
+        if isinstance(result, Problem):
+            raise result
+        response.headers["Location"] = f"/v1/messages/{result.kept.message_id}"
+        return Submitted(**_answer(result))
+
+    @router.post(
+        "/v1/batches",
+        openapi_extra=multipart_body("messages", "f1"),
+        summary="Send many messages with one request",
+    )
+    async def send_batch(request: Request, caller: caller_of) -> BatchResults:
+        """Hand in up to 200 messages. One that is refused does not stop the others."""
+        access.require(caller, "send")
+        async with receiving(request, batch_form, in_flight, seconds_max=limits.body_seconds_max) as upload:
+            messages = _batch(upload, limits)
+            access.rates.sends(caller.office, len(messages))
+            access.rates.upload(caller.office, upload.size)
+            results = await _send_batch(sending, caller, messages, upload, limits)
+        return BatchResults(
+            results=[_batch_result(message, result) for message, result in zip(messages, results, strict=True)]
+        )
+
+    @router.get("/v1/limits", summary="Every limit with its unit")
+    async def read_limits() -> dict[str, Limit]:
+        """The bounds that this installation sets; they need no session."""
+        return {name: Limit(value=value, unit=_unit(name)) for name, value in limits.model_dump(mode="json").items()}
+
+    return router
+
+
+def _idempotency_key(given: str | None) -> str:
+    if given is None or IDEMPOTENCY_KEY.fullmatch(given) is None:
+        raise Problem("TDK-IDEMPOTENCY-KEY", where=[("Idempotency-Key", "1～64文字の半角英数字と記号です。")])
+    return given
+
+
+def _answer(accepted: Accepted) -> dict[str, Any]:
+    kept = accepted.kept
+    return {
+        "message_id": kept.message_id,
+        "sequence": kept.sequence,
+        "sender": OfficeRef(number=kept.sender, name=kept.sender_name),
+        "recipient": OfficeRef(number=kept.recipient, name=kept.recipient_name),
+        "submitted_at": kept.submitted_at,
+        "receipt": accepted.receipt,
+        "replayed": kept.replayed,
+    }
+
+
+def _batch(upload: Upload, limits: Limits) -> list[BatchMessage]:
+    """The messages of a batch; what is wrong with the batch as a whole refuses it whole."""
+    try:
+        messages = _BATCH.validate_json(upload.json)
+    except ValidationError as broken:
+        raise problem_of_json(broken, "messages", frozenset(BatchMessage.model_fields)) from None
+    if not messages:
+        raise Problem("TDK-NOTHING-TO-SEND", where=[("messages", "1通も入っていません。")])
+    if len(messages) > limits.batch_messages_max:
+        raise Problem("TDK-BATCH-TOO-LONG", messages=limits.batch_messages_max)
+    parts = [file.part for file in upload.files]
+    if len(set(parts)) < len(parts):
+        raise Problem("TDK-PART-TWICE", where=[("body", "同じ名前のファイルの部分があります。")])
+    if unused := set(parts) - {part for message in messages for part in message.files}:
+        raise Problem(
+            "TDK-PART-UNKNOWN", where=[(part, "どのメッセージにも使われていません。") for part in sorted(unused)]
+        )
+    return messages
+
+
+async def _send_batch(
+    sending: Sending, caller: Caller, messages: Sequence[BatchMessage], upload: Upload, limits: Limits
+) -> list[Accepted | Problem]:
+    parts = {file.part: file for file in upload.files}
+    results: dict[int, Accepted | Problem] = {}
+    sendable: dict[int, Submission] = {}
+    for place, message in enumerate(messages):
+        try:
+            key = _idempotency_key(message.idempotency_key)
+            sendable[place] = Submission(key, message.body(), _files_of(message, parts, limits), place)
+        except Problem as problem:
+            results[place] = problem
+    sent = await sending.send(caller, list(sendable.values()))
+    results.update(zip(sendable, sent, strict=True))
+    return [results[place] for place in range(len(messages))]
+
+
+def _files_of(message: BatchMessage, parts: dict[str, UploadedFile], limits: Limits) -> tuple[UploadedFile, ...]:
+    """The files of one message, within the bounds of one message."""
+    if missing := [part for part in message.files if part not in parts]:
+        raise Problem("TDK-PART-MISSING", where=[("files", part[:8]) for part in missing])
+    if len(message.files) > limits.files_per_message_max:
+        raise Problem("TDK-FILES-TOO-MANY", files=limits.files_per_message_max)
+    files = tuple(parts[part] for part in message.files)
+    if sum(len(file.data) for file in files) > limits.message_bytes_max:
+        raise Problem("TDK-MESSAGE-TOO-LARGE", mebibytes=limits.message_bytes_max // (1024 * 1024))
+    return files
+
+
+def _batch_result(message: BatchMessage, result: Accepted | Problem) -> BatchTaken | BatchRefused:
+    if isinstance(result, Problem):
+        return BatchRefused(idempotency_key=message.idempotency_key, status=result.status, problem=result.body())
+    return BatchTaken(idempotency_key=message.idempotency_key, **_answer(result))
+
+
+def _unit(name: str) -> str:
+    return next(unit for mark, unit in _UNITS if mark in name or name.startswith(mark))

@@ -1,0 +1,292 @@
+"""How a message is handed in: judged at once, sealed, stored with one PUT, committed with whoever waits, answered."""
+
+import asyncio
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import ParamSpec, TypeVar
+from uuid import UUID
+
+from services.ingest.group import GroupCommit
+from services.ingest.keys import MonthKeeper
+from services.ingest.ledger import Kept, Ledger, Member
+from services.ingest.rules import HmacKeys
+from todoke.events import Part
+from todoke.relay.bundle import build_bundle
+from todoke.relay.clock import Ports
+from todoke.relay.directory import Directory, OfficeRow
+from todoke.relay.faults import Transient
+from todoke.relay.limits import MEBIBYTE, Limits
+from todoke.relay.manifest import (
+    RECEIPT_LABEL,
+    SALT_BYTES,
+    Manifest,
+    ManifestFile,
+    Submitter,
+    seal_manifest,
+    unseal_text,
+)
+from todoke.relay.objects import Objects, message_key
+from todoke.relay.policy import Caller, may
+from todoke.relay.postgres import Database, traceparent_now
+from todoke.relay.problem import Problem
+from todoke.relay.seal import Binding, Sealer, commitment, epoch_of
+from todoke.relay.submission import Draft, MessageBody, Refused, judge, recipient_named
+from todoke.relay.upload import UploadedFile
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ENGINES_SECONDS_MAX = 9.0
+"""Everything after the body has arrived: an engine that is away gives a 503 in less than 10 s."""
+
+AWAY_SECONDS = 5
+"""Retry-After when an engine is away: it restarts in about so long."""
+
+INLINE_BYTES_MAX = MEBIBYTE // 2
+"""Up to this size hashing and sealing (about a millisecond) run in the event loop; longer ones in a thread."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Submission:
+    """One message as the client handed it in; `place` is its place in the batch, 0 when alone."""
+
+    key: str
+    body: MessageBody
+    files: tuple[UploadedFile, ...]
+    place: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Accepted:
+    """What the ledger keeps of a message, and the receipt in clear."""
+
+    kept: Kept
+    receipt: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Judged:
+    """A message that nothing known at once speaks against, with its digests."""
+
+    submission: Submission
+    draft: Draft
+    files: tuple[ManifestFile, ...]
+    key_hmac: bytes
+    content_hmac: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Sealed:
+    """A message on its way into an object: its sealed parts and what will be said of them."""
+
+    member: Member
+    parts: tuple[bytes, ...]
+
+
+class Sending:
+    """Takes messages of one caller and answers what became of each."""
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        objects: Objects,
+        directory: Directory,
+        keys: MonthKeeper,
+        sealer: Sealer,
+        hmacs: HmacKeys,
+        ledger: Ledger,
+        limits: Limits,
+        ports: Ports,
+    ) -> None:
+        self._db = db
+        self._objects = objects
+        self._directory = directory
+        self._keys = keys
+        self._sealer = sealer
+        self._hmacs = hmacs
+        self._ledger = ledger
+        self._limits = limits
+        self._ports = ports
+        self._group: GroupCommit[Member, Kept] = GroupCommit(ledger.commit)
+
+    async def stop(self) -> None:
+        """Let the messages that wait for their commit finish."""
+        await self._group.stop()
+
+    async def send(self, caller: Caller, submissions: Sequence[Submission]) -> list[Accepted | Problem]:
+        """Hand in messages that share one object; one that fails does not stop the others.
+
+        Raises:
+            Problem: TDK-ENGINE-AWAY (503), PostgreSQL or object storage did not answer in time.
+        """
+        try:
+            async with asyncio.timeout(ENGINES_SECONDS_MAX):
+                return await self._send(caller, submissions)
+        except (Transient, TimeoutError):
+            raise Problem("TDK-ENGINE-AWAY", retry_after=AWAY_SECONDS) from None
+
+    async def _send(self, caller: Caller, submissions: Sequence[Submission]) -> list[Accepted | Problem]:
+        offices = await self._offices(caller.office, submissions)
+        results: dict[int, Accepted | Problem] = {}
+        judged: dict[int, _Judged] = {}
+        for index, submission in enumerate(submissions):
+            try:
+                found = await self._judge(caller, submission, offices)
+            except Problem as problem:
+                results[index] = problem
+            else:
+                if isinstance(found, _Judged):
+                    judged[index] = found
+                else:
+                    results[index] = await self._answer(found)
+        members = await self._store(caller, list(judged.values()))
+        outcomes = await asyncio.gather(*map(self._group.join, members), return_exceptions=True)
+        for index, outcome in zip(judged, outcomes, strict=True):
+            if isinstance(outcome, BaseException) and not isinstance(outcome, Problem):
+                raise outcome
+            results[index] = outcome if isinstance(outcome, Problem) else await self._answer(outcome)
+        return [results[index] for index in range(len(submissions))]
+
+    async def _offices(self, sender: str, submissions: Sequence[Submission]) -> Mapping[str, OfficeRow]:
+        numbers = {sender}
+        for one in submissions:
+            named = recipient_named(one.body, [file.name for file in one.files])
+            if named is not None:
+                numbers.add(named)
+        async with self._db.api(sender) as tx:
+            return await self._directory.get(tx, sorted(numbers))
+
+    async def _judge(
+        self, caller: Caller, submission: Submission, offices: Mapping[str, OfficeRow]
+    ) -> "_Judged | Kept":
+        """Judge a message at once; one that an earlier request handed in is that request's, whatever holds now."""
+        sender = offices.get(caller.office)
+        if sender is None:
+            raise Problem("TDK-DIRECTORY-BEHIND", retry_after=1)
+        now = self._ports.clock.now()
+        files = await _in_thread_if_long(submission.files, _hashed, submission.files)
+        key_hmac = self._hmacs.key(caller.office, submission.key)
+        content_hmac = self._hmacs.content_of(caller.office, submission.body, files)
+        try:
+            may(caller.as_of(sender.facts), "send", now)
+            draft = judge(
+                submission.body,
+                [file.name for file in submission.files],
+                sender=sender,
+                offices=offices,
+                now=now,
+                limits=self._limits,
+            )
+        except (Refused, Problem) as refused:
+            earlier = await self._ledger.earlier(caller.office, key_hmac, content_hmac)
+            if earlier is not None:
+                return earlier
+            raise (refused.problem() if isinstance(refused, Refused) else refused) from None
+        return _Judged(submission, draft, files, key_hmac, content_hmac)
+
+    async def _store(self, caller: Caller, judged: Sequence[_Judged]) -> list[Member]:
+        """Seal the messages' parts into one object and put it; it is safe when this returns."""
+        if not judged:
+            return []
+        ids = [self._ports.ids.uuid7() for _ in judged]
+        object_key = message_key(ids[0])
+        bytes_all = tuple(file for one in judged for file in one.submission.files)
+        sealing = [
+            (message_id, one, await self._keys.key(epoch_of(message_id)))
+            for message_id, one in zip(ids, judged, strict=True)
+        ]
+        members, bundle = await _in_thread_if_long(bytes_all, self._seal_all, caller, object_key, sealing)
+        if bundle:
+            self._ports.crash.reach("ingest.before-put")
+            await self._objects.put(object_key, bundle, once=True)
+            self._ports.crash.reach("ingest.after-put")
+        return members
+
+    def _seal_all(
+        self, caller: Caller, object_key: str, sealing: Sequence[tuple[UUID, _Judged, bytes]]
+    ) -> tuple[list[Member], bytes]:
+        members: list[Member] = []
+        bundles: list[bytes] = []
+        at = 0
+        trace = traceparent_now.get()
+        for message_id, one, month_key in sealing:
+            member, bundle = self._seal(caller, object_key, message_id, one, month_key, at, trace)
+            members.append(member)
+            bundles.append(bundle)
+            at += len(bundle)
+        return members, b"".join(bundles)
+
+    def _seal(
+        self,
+        caller: Caller,
+        object_key: str,
+        message_id: UUID,
+        judged: _Judged,
+        month_key: bytes,
+        at: int,
+        trace: str | None,
+    ) -> tuple[Member, bytes]:
+        draft, uploaded = judged.draft, judged.submission.files
+        binding = Binding(message_id, caller.office, draft.recipient.number, epoch_of(message_id))
+        salt = self._ports.ids.secret(SALT_BYTES)
+        sealed = [
+            self._sealer.seal(file.data, month_key=month_key, binding=binding, label=f"part:{n}")
+            for n, file in enumerate(uploaded, 1)
+        ]
+        bundle, spans = build_bundle(sealed, at)
+        parts = tuple(
+            Part(
+                ordinal=file.n,
+                role=file.role,
+                kind=file.kind,
+                size=len(plain.data),
+                offset=span.offset,
+                length=span.length,
+                sealed_sha256=hashlib.sha256(box).hexdigest(),
+                commitment=commitment(salt, plain.data),
+            )
+            for file, plain, box, span in zip(draft.files, uploaded, sealed, spans, strict=True)
+        )
+        manifest = Manifest(text=draft.text, by=Submitter(user=caller.user_id), salt=salt.hex(), files=judged.files)
+        member = Member(
+            binding=binding,
+            month_key=month_key,
+            user=caller.user_id,
+            draft=draft,
+            key_hmac=judged.key_hmac,
+            content_hmac=judged.content_hmac,
+            files=judged.files,
+            parts=parts,
+            object_key=object_key,
+            manifest=seal_manifest(manifest, self._sealer, month_key=month_key, binding=binding),
+            place=judged.submission.place,
+            traceparent=trace,
+        )
+        return member, bundle
+
+    async def _answer(self, kept: Kept) -> Accepted:
+        epoch = epoch_of(kept.message_id)
+        binding = Binding(kept.message_id, kept.sender, kept.recipient, epoch)
+        month_key = await self._keys.key(epoch)
+        receipt = unseal_text(
+            kept.receipt_sealed, self._sealer, month_key=month_key, binding=binding, label=RECEIPT_LABEL
+        )
+        return Accepted(kept, receipt)
+
+
+def _hashed(files: Sequence[UploadedFile]) -> tuple[ManifestFile, ...]:
+    return tuple(
+        ManifestFile(n=n, name=file.name, sha256=hashlib.sha256(file.data).hexdigest(), size=len(file.data))
+        for n, file in enumerate(files, 1)
+    )
+
+
+async def _in_thread_if_long(
+    files: Sequence[UploadedFile], work: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+) -> R:
+    """Run `work` on these files here, or in a thread when they are long enough to hold up others."""
+    if sum(len(file.data) for file in files) <= INLINE_BYTES_MAX:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)

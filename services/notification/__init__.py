@@ -1,0 +1,8 @@
+"""Hears: Delivered, Downloaded, Recalled, Expired, ReminderDue, MessageRejected, MessageUndeliverable,
+    MessageDiscarded, OfficeRegistered, OfficeChanged, OfficeSuspended, OfficeResumed, OfficeSucceeded, LicenceChanged,
+    UserChanged.
+
+Says: nothing.
+
+Owns: who wants to be told what (mail addresses, webhooks), what waits to be told, and how telling ended.
+"""

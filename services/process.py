@@ -1,0 +1,63 @@
+"""One process of services: HTTP, consumers or both, until it is told to stop or its parent is gone."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from services.builds import builds
+from todoke.relay.host import Host, serve
+from todoke.relay.limits import EXIT_NO_PROGRESS
+from todoke.relay.service import Shared, configure_logging
+from todoke.relay.settings import Settings
+
+PARENT_PIPE = "TODOKE_PARENT_PIPE"
+"""Set by a parent that holds the child's standard input open: end of file means that the parent is gone."""
+
+
+async def run(
+    settings: Settings, names: Sequence[str], *, serves: bool, works: bool, port: int, operator_port: int
+) -> int:
+    """Run until SIGTERM, SIGINT, the parent's end or a failure; answers the exit code."""
+    configure_logging(settings.log_level, instance=settings.instance)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    parent = asyncio.create_task(_watch_parent(stopping)) if os.environ.get(PARENT_PIPE) else None
+    shared = await Shared.open(settings)
+    host = Host(shared, builds(names), serves=serves, works=works)
+    try:
+        async with host.running():
+            public, operators = host.applications()
+            tasks = [
+                asyncio.create_task(serve(public, address="127.0.0.1", port=port, stopping=stopping)),
+                asyncio.create_task(host.failed.wait()),
+            ]
+            if serves:
+                tasks.append(
+                    asyncio.create_task(serve(operators, address="127.0.0.1", port=operator_port, stopping=stopping))
+                )
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            stopping.set()
+            tasks[1].cancel()
+            for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(outcome, (Exception, SystemExit)):
+                    print(f"todoke: {type(outcome).__name__}: {outcome}", file=sys.stderr)  # noqa: T201
+                    return 1
+    finally:
+        if parent is not None:
+            parent.cancel()
+        await shared.close()
+    return EXIT_NO_PROGRESS if host.failed.is_set() else 0
+
+
+async def _watch_parent(stopping: asyncio.Event) -> None:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    with contextlib.suppress(OSError):
+        while await reader.read(1024):
+            pass
+    stopping.set()

@@ -1,0 +1,162 @@
+"""`GET /v1/sent`, `/received`, `/counts`, `/changes`, `/messages/{id}…`, `/status`, `/stream`; `POST /v1/search`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from services.projection.positions import Positions, matches
+from services.projection.reading import Reading
+from services.projection.shapes import (
+    Changes,
+    Counts,
+    Evidence,
+    MessageAnswer,
+    Page,
+    ReceivedQuery,
+    SearchBody,
+    SentQuery,
+    SincePage,
+    SystemStatus,
+    Verdict,
+)
+from services.projection.stream import Streams
+from services.projection.timers import Pulse
+from todoke.relay.access import Access, Caller, Credentials
+from todoke.relay.problem import Problem
+
+CHANGES = 50
+CHANGES_MAX = 200
+
+
+def routes(access: Access, reading: Reading, positions: Positions, streams: Streams, pulse: Pulse) -> APIRouter:
+    """The router of projection."""
+    router = APIRouter(tags=["lists"])
+    _lists(router, access, reading, _Caching(reading, positions))
+    _messages(router, access, reading)
+    _pushes(router, access, reading, streams, pulse)
+    return router
+
+
+class _Caching:
+    """ETags of lists: unchanged lists answer 304 without reading a row."""
+
+    def __init__(self, reading: Reading, positions: Positions) -> None:
+        self._reading = reading
+        self._positions = positions
+
+    async def etag(self, request: Request, caller: Caller) -> str:
+        """The ETag of what is asked. It is read before the rows: rows newer than it cost a reload, never a stale 304."""
+        version = await self._reading.version(caller.office)
+        return self._positions.etag(caller.office, version, f"{request.url.path}?{request.url.query}")
+
+
+def _lists(router: APIRouter, access: Access, reading: Reading, caching: _Caching) -> None:
+    caller_of = Annotated[Caller, Depends(access.caller)]
+
+    @router.get("/v1/sent", response_model=Page, responses=_NOT_MODIFIED, summary="The send list, newest first")
+    async def sent(request: Request, caller: caller_of, query: Annotated[SentQuery, Query()]) -> Response:
+        """What the office has sent: every message with its status."""
+        access.require(caller, "lists")
+        await reading.status_reached(caller.office, "sent", query.wait_for)
+        etag = await caching.etag(request, caller)
+        if matches(etag, request.headers.get("If-None-Match")):
+            return _not_modified(etag)
+        return _listed(await reading.sent(caller.office, query, query.limit, query.cursor), etag)
+
+    @router.get(
+        "/v1/received",
+        response_model=Page | SincePage,
+        responses=_NOT_MODIFIED,
+        summary="The receive list, newest first; with `since` ascending and without a gap",
+    )
+    async def received(request: Request, caller: caller_of, query: Annotated[ReceivedQuery, Query()]) -> Response:
+        """What the office has received. With `since` every delivery number after it, in order, never past a gap."""
+        access.require(caller, "lists")
+        if query.since is not None and (query.any or query.cursor is not None):
+            raise Problem("TDK-SINCE-FILTERED", where=[("since", "条件とは一緒に使えません。")])
+        await reading.status_reached(caller.office, "received", query.wait_for)
+        etag = await caching.etag(request, caller)
+        if matches(etag, request.headers.get("If-None-Match")):
+            return _not_modified(etag)
+        if query.since is not None:
+            return _listed(await reading.since(caller.office, query.since, query.limit), etag)
+        return _listed(await reading.received(caller.office, query, query.limit, query.cursor), etag)
+
+    @router.post("/v1/search", response_model=Page, summary="Search a list")
+    async def search(caller: caller_of, asked: SearchBody) -> Response:
+        """Search office names and numbers, texts and file names; `next` goes on where this call stopped looking."""
+        access.require(caller, "lists")
+        return _listed(await reading.search(caller.office, asked), None)
+
+    @router.get("/v1/counts", summary="How many messages there are per status")
+    async def counts(caller: caller_of) -> Counts:
+        """Kept in the transaction that changes the lists."""
+        access.require(caller, "lists")
+        return await reading.counts(caller.office)
+
+
+def _messages(router: APIRouter, access: Access, reading: Reading) -> None:
+    caller_of = Annotated[Caller, Depends(access.caller)]
+
+    @router.get("/v1/messages/{message_id}", summary="One message with its timeline")
+    async def message(caller: caller_of, message_id: str) -> MessageAnswer:
+        """The sender sees every status, the recipient the message from its delivery on."""
+        access.require(caller, "lists")
+        return await reading.message(caller, message_id)
+
+    @router.get("/v1/messages/{message_id}/findings", summary="What was found in a message's files")
+    async def findings(caller: caller_of, message_id: str) -> Verdict:
+        """As `POST /v1/messages/check`; one who only views gets the counts."""
+        access.require(caller, "findings")
+        return await reading.findings(caller, message_id)
+
+    @router.get("/v1/messages/{message_id}/evidence", summary="The record of delivery")
+    async def evidence(caller: caller_of, message_id: str) -> Evidence:
+        """Events, hashes and receipts of a message (送達記録)."""
+        access.require(caller, "evidence")
+        return await reading.evidence(caller, message_id)
+
+
+def _pushes(router: APIRouter, access: Access, reading: Reading, streams: Streams, pulse: Pulse) -> None:
+    caller_of = Annotated[Caller, Depends(access.caller)]
+
+    @router.get("/v1/changes", summary="The office's last changes, newest first")
+    async def changes(caller: caller_of, limit: Annotated[int, Query(ge=1, le=CHANGES_MAX)] = CHANGES) -> Changes:
+        """The same entries as the push stream's."""
+        access.require(caller, "lists")
+        return await reading.changes(caller.office, limit)
+
+    @router.get(
+        "/v1/stream",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/event-stream": {}}}},
+        summary="Pushes, as server-sent events",
+    )
+    async def stream(
+        caller: caller_of, credentials: Credentials, last_event_id: Annotated[str | None, Header()] = None
+    ) -> StreamingResponse:
+        """Changes of the office's lists from now on, or after `Last-Event-ID`. What is pushed is already listed."""
+        access.require(caller, "lists")
+        return await streams.open(caller, last_event_id, lambda: access.uncounted(credentials))
+
+    @router.get("/v1/status", summary="How the system is")
+    async def status() -> SystemStatus:
+        """By the age of the oldest message that is still on its way; it needs no session."""
+        return await pulse.status()
+
+
+_NOT_MODIFIED: dict[int | str, dict[str, object]] = {304: {"description": "Nothing changed for the caller's office"}}
+
+
+def _listed(page: Page | SincePage, etag: str | None) -> Response:
+    headers = {"Cache-Control": "private, no-cache"} if etag is None else _caching(etag)
+    return Response(page.model_dump_json(), media_type="application/json", headers=headers)
+
+
+def _not_modified(etag: str) -> Response:
+    return Response(status_code=304, headers=_caching(etag))
+
+
+def _caching(etag: str) -> dict[str, str]:
+    return {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}

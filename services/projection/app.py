@@ -1,0 +1,55 @@
+"""The wiring of projection."""
+
+import asyncio
+import contextlib
+
+from services.projection.api import routes
+from services.projection.bell import CHANNEL, Bell
+from services.projection.handlers import Lists
+from services.projection.items import Opener
+from services.projection.positions import Positions
+from services.projection.reading import Reading
+from services.projection.stream import Streams
+from services.projection.timers import MEASURE_SECONDS, Pulse
+from todoke.relay.postgres import Database, Listener
+from todoke.relay.service import Runtime, Service, Timer
+
+
+def build(runtime: Runtime) -> Service:
+    """projection: hears everything about messages, keeps the lists, answers everybody who reads them."""
+    bell = Bell(runtime.ports.clock)
+    positions = Positions(runtime.secrets.hmac_key("projection/positions"))
+    opener = Opener(runtime.keys, runtime.seal, runtime.log)
+    reading = Reading(runtime.db, opener, positions, bell, runtime.settings.limits.wait_seconds_max)
+    streams = Streams(runtime.db, bell, positions)
+    pulse = Pulse(runtime.db)
+    ears = _Ears(runtime.db, bell, streams)
+    return Service(
+        name="projection",
+        handlers=(Lists(runtime.metrics.listed_seconds.observe),),
+        routers=(routes(runtime.access, reading, positions, streams, pulse),),
+        timers=(Timer("pulse", MEASURE_SECONDS, pulse.measure),),
+        start=ears.start,
+        stop=ears.stop,
+    )
+
+
+class _Ears:
+    """Listens for commits of the worker, wherever it runs, and wakes this process's readers."""
+
+    def __init__(self, db: Database, bell: Bell, streams: Streams) -> None:
+        self._listener = Listener(db, CHANNEL, bell.ring)
+        self._streams = streams
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to listen."""
+        self._task = asyncio.create_task(self._listener.run())
+
+    async def stop(self) -> None:
+        """End the streams and stop listening."""
+        self._streams.close()
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task

@@ -1,0 +1,195 @@
+"""Turn what was heard into the lists, their counts and the change feeds, in one transaction per batch."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from services.projection.rows import (
+    FactRow,
+    Ledger,
+    Row,
+    fact_values,
+    folded,
+    package_values,
+    state_from,
+    state_values,
+)
+from services.projection.rules import CHANGES_KEPT, HEARD, NUMBERED, Box, in_receive_list
+from todoke.events import Delivered, Event, MessageHeld, MessageReleased
+from todoke.relay.handler import Batch
+from todoke.relay.postgres import Tx, queries
+
+WAKE_OFFICES_MAX = 600
+"""Offices named in one notification: ten characters each, under PostgreSQL's 8,000 bytes."""
+
+Listed = Callable[[float], None]
+"""Told how many seconds after its submission a message stands in the recipient's list."""
+
+store = queries("services.projection")
+
+
+class Lists:
+    """Keep both lists of every office; a repeated event changes nothing."""
+
+    hears: ClassVar[tuple[type[Event], ...]] = HEARD
+
+    def __init__(self, listed: Listed) -> None:
+        self._listed = listed
+
+    async def prepare(self, batch: Batch) -> list[FactRow]:
+        """The batch as facts, each event once."""
+        return list({heard.event_id: FactRow.of(heard) for heard in batch}.values())
+
+    async def apply(self, prepared: Sequence[FactRow], tx: Tx) -> Sequence[Event]:
+        """Keep the facts and let the new ones change the lists. Says nothing."""
+        if not prepared:
+            return ()
+        new = {row["event_id"] for row in await store.keep_facts(tx.db, **fact_values(prepared))}
+        fresh = [fact for fact in prepared if fact.event_id in new]
+        if fresh:
+            ledger = Ledger()
+            await _Box("sent", tx, ledger).take(fresh)
+            await _Box("received", tx, ledger).take([f for f in fresh if in_receive_list(f.event, f.service)])
+            await _settle(ledger, tx)
+            tx.after_commit(lambda: self._measure(fresh, tx))
+        return ()
+
+    async def on_parked(self, subjects: Sequence[str], tx: Tx) -> None:
+        """Records of these messages are parked here: their rows say 確認中."""
+        await _park(subjects, tx, parked=True)
+
+    async def on_released(self, subjects: Sequence[str], tx: Tx) -> None:
+        """They go on."""
+        await _park(subjects, tx, parked=False)
+
+    def _measure(self, fresh: Sequence[FactRow], tx: Tx) -> None:
+        now = tx.ports.clock.now()
+        for fact in fresh:
+            if isinstance(fact.event, Delivered) and not fact.replay:
+                self._listed((now - fact.event.package.submitted_at).total_seconds())
+
+
+class _Box:
+    """One of the two lists, while a batch goes into it."""
+
+    def __init__(self, box: Box, tx: Tx, ledger: Ledger) -> None:
+        self._box: Box = box
+        self._tx = tx
+        self._ledger = ledger
+
+    async def take(self, facts: Sequence[FactRow]) -> None:
+        """Merge the facts into the rows: new rows first, then the others under their locks, both in key order.
+
+        Inserting comes before locking: whoever inserts holds no row lock yet, so two batches that meet cannot wait for
+        each other.
+        """
+        if not facts:
+            return
+        rows = folded(facts)
+        bounds = {"low": rows[0].message_id, "high": rows[-1].message_id}
+        known = {found["message_id"] for found in await self._run("known", ids=_ids(rows), **bounds)}
+        await self._add([row for row in rows if row.message_id not in known])
+        await self._merge([row for row in rows if row.was is None], bounds)
+        await self._push(facts, {row.message_id: row for row in rows}, bounds)
+
+    async def _add(self, rows: Sequence[Row]) -> None:
+        """Insert rows; one that another transaction inserted meanwhile is left for merging."""
+        if not rows:
+            return
+        values = {
+            **package_values(rows),
+            **state_values(rows, self._box),
+            "senders": [row.sender for row in rows],
+            "recipients": [row.recipient for row in rows],
+        }
+        added = {found["message_id"] for found in await self._run("add", **values)}
+        for row in rows:
+            if row.message_id in added:
+                row.was = "absent"
+                self._count(row, None)
+
+    async def _merge(self, rows: Sequence[Row], bounds: Mapping[str, UUID]) -> None:
+        """Merge into rows that are there, under their locks."""
+        if not rows:
+            return
+        by_id = {row.message_id: row for row in rows}
+        for record in await self._run("lock", ids=_ids(rows), **bounds):
+            row = by_id[record["message_id"]]
+            before = state_from(record)
+            row.was = "listed" if record["listed"] else "unlisted"
+            row.state |= before
+            self._count(row, before.status if record["listed"] else None)
+        await self._run("change", **state_values(rows, self._box), **bounds)
+        completed = [row for row in rows if row.was == "unlisted" and row.package is not None]
+        if completed:
+            await self._run("complete", **package_values(completed), **bounds)
+
+    def _count(self, row: Row, before: str | None) -> None:
+        if row.listed:
+            self._ledger.moved(self._box, self._office(row), before, row.state.status)
+
+    async def _push(self, facts: Sequence[FactRow], rows: Mapping[UUID, Row], bounds: Mapping[str, UUID]) -> None:
+        """Write the facts into the feed: at once for listed rows, all of them when a row comes into the list late."""
+        for fact in facts:
+            row = rows[fact.event.message_id]
+            self._ledger.saw(self._office(row))
+            if row.listed and not row.late:
+                self._say(row, fact.event.type_name(), fact.at)
+        late = [row.message_id for row in rows.values() if row.late]
+        if late:
+            for found in await store.facts_of_messages(self._tx.db, ids=late, box=self._box, **bounds):
+                self._say(rows[found["message_id"]], found["type"], found["at"])
+
+    def _say(self, row: Row, type_name: str, at: datetime) -> None:
+        number = row.state.delivery_no if type_name in NUMBERED else None
+        self._ledger.push(self._office(row), type_name, row.message_id, number, at)
+
+    def _office(self, row: Row) -> str:
+        return row.sender if self._box == "sent" else row.recipient
+
+    def _run(self, verb: str, **values: Any) -> Awaitable[Any]:
+        statement: Callable[..., Awaitable[Any]] = getattr(store, f"{verb}_{self._box}")
+        return statement(self._tx.db, **values)
+
+
+def _ids(rows: Sequence[Row]) -> list[UUID]:
+    return [row.message_id for row in rows]
+
+
+async def _settle(ledger: Ledger, tx: Tx) -> None:
+    """Write counts, versions and feeds, and wake those who wait for these offices."""
+    tallies = ledger.tally_values()
+    if tallies["ns"]:
+        await store.advance_tally(tx.db, **tallies)
+    heads = ledger.head_values()
+    last = {row["office"]: row["change_no"] for row in await store.advance_heads(tx.db, **heads)}
+    if ledger.changes:
+        await store.add_changes(tx.db, **ledger.numbered(last))
+        long = [(office, number - CHANGES_KEPT) for office, number in last.items() if number > CHANGES_KEPT]
+        if long:
+            await store.trim_changes(tx.db, offices=[office for office, _ in long], upto=[upto for _, upto in long])
+    for start in range(0, len(heads["offices"]), WAKE_OFFICES_MAX):
+        await store.wake(tx.db, offices=" ".join(heads["offices"][start : start + WAKE_OFFICES_MAX]))
+
+
+async def _park(subjects: Sequence[str], tx: Tx, *, parked: bool) -> None:
+    ids = [UUID(subject) for subject in subjects if _is_message(subject)]
+    ledger = Ledger()
+    for statement in (store.park_sent, store.park_received):
+        for row in await statement(tx.db, ids=ids, parked=parked):
+            ledger.saw(row["office"])
+            if row["listed"]:
+                event = MessageHeld if parked else MessageReleased
+                ledger.push(row["office"], event.type_name(), row["message_id"], None, tx.now)
+    if ledger.versions:
+        await _settle(ledger, tx)
+
+
+def _is_message(subject: str) -> bool:
+    """Whether a parked subject is a message id (else an office number, or unreadable)."""
+    try:
+        UUID(subject)
+    except ValueError:
+        return False
+    return True

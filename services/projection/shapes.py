@@ -1,0 +1,305 @@
+"""What the lists answer and are asked, in the shapes of the public API."""
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+
+from services.projection.rules import Box, Status
+from todoke.relay.clock import JAPAN
+
+PAGE_ITEMS = 50
+PAGE_ITEMS_MAX = 200
+SEARCH_CHARACTERS_MAX = 100
+"""More than any office name or file name that somebody would type."""
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+class OfficeRef(BaseModel):
+    """An office by number and name, the name as it was when the message was submitted."""
+
+    number: str
+    name: str
+
+
+class FileItem(BaseModel):
+    """One file of a message. `size` counts bytes; name and hash are null where the content is hidden."""
+
+    n: int
+    name: str | None
+    kind: str | None
+    label: str
+    size: int
+    sha256: str | None
+
+
+class FindingCounts(BaseModel):
+    """How many findings there are in all."""
+
+    errors: int
+    warnings: int
+
+
+class Reason(BaseModel):
+    """Why a message was rejected, undeliverable or discarded."""
+
+    code: str
+    number: str | None
+    message: str
+
+
+class Item(BaseModel):
+    """A row of a list."""
+
+    message_id: UUID
+    sequence: str
+    sender: OfficeRef
+    recipient: OfficeRef
+    service_type: str | None
+    text: str | None
+    csv_version: str | None
+    months: list[str]
+    status: Status
+    held: bool
+    erased: bool
+    submitted_at: datetime
+    delivered_at: datetime | None
+    opened_at: datetime | None
+    downloaded_at: datetime | None
+    delivery_no: int | None
+    files: list[FileItem]
+    findings: FindingCounts
+    reason: Reason | None
+    recall_requested_at: datetime | None
+
+
+class Stub(BaseModel):
+    """What `since` says of a recalled, expired or erased message."""
+
+    delivery_no: int
+    message_id: UUID
+    status: Status
+
+
+class Page(BaseModel):
+    """One page of a list, and the cursor of the next one."""
+
+    items: list[Item]
+    next: str | None
+
+
+class SincePage(BaseModel):
+    """What was delivered after a number, ascending and without a gap."""
+
+    items: list[Item | Stub]
+    next: None = None
+
+
+class By(BaseModel):
+    """Who did something: the office, and its user where that is the reader's own side."""
+
+    office: str | None
+    user: str | None
+
+
+class TimelineEntry(BaseModel):
+    """One step of a message's life."""
+
+    event: str
+    at: datetime
+    by: By
+
+
+class MessageAnswer(Item):
+    """A message with its timeline."""
+
+    timeline: list[TimelineEntry]
+
+
+class Finding(BaseModel):
+    """One thing that is wrong with a file; no content of the file is repeated."""
+
+    code: str
+    number: str | None
+    severity: Literal["error", "warning"]
+    file: str | None
+    row: int | None
+    column: int | None
+    column_name: str | None
+    message: str
+    advice: str
+
+
+class Verdict(BaseModel):
+    """What validation said: the first 200 findings, and the counts of all."""
+
+    verdict: Literal["accept", "accept_with_warning", "reject"]
+    findings: list[Finding]
+    counts: FindingCounts
+
+
+class Evidence(BaseModel):
+    """The record of delivery (送達記録): every event the office may know, the hashes, the receipts.
+
+    `proofs` stays empty until the archive signs tree heads.
+    """
+
+    message: Item
+    files: list["EvidenceFile"]
+    events: list["EvidenceEvent"]
+    receipts: "Receipts"
+
+
+class EvidenceFile(BaseModel):
+    """The hashes of a file: of the bytes as sent (null where hidden) and of their sealed form in custody."""
+
+    n: int
+    sha256: str | None
+    sealed_sha256: str
+
+
+class EvidenceEvent(BaseModel):
+    """One event as the services recorded it. `reason` is the reason of a recall (sender's side only)."""
+
+    id: UUID
+    type: str
+    service: str
+    at: datetime
+    by: By
+    reason: str | None
+
+
+class Receipts(BaseModel):
+    """The two receipts as compact JWS, where they exist and the content is not hidden from the reader."""
+
+    submission: str | None
+    download: str | None
+
+
+class Counts(BaseModel):
+    """How many messages there are per status."""
+
+    sent: dict[Status, int]
+    received: dict[Status, int]
+
+
+class ChangeItem(BaseModel):
+    """One of the office's last changes."""
+
+    event: str
+    message_id: UUID
+    at: datetime
+
+
+class Changes(BaseModel):
+    """The office's last changes, newest first."""
+
+    items: list[ChangeItem]
+
+
+class SystemStatus(BaseModel):
+    """How the whole system is."""
+
+    state: Literal["normal", "slow", "down"]
+    sentence: str
+    until: datetime | None = None
+
+
+def _start(value: Any) -> Any:
+    """A day means its beginning in Japan."""
+    if isinstance(value, str) and _DAY.fullmatch(value):
+        return datetime.combine(_day(value), time(), JAPAN)
+    return _plus(value)
+
+
+def _end(value: Any) -> Any:
+    """A day means its end in Japan."""
+    if isinstance(value, str) and _DAY.fullmatch(value):
+        return datetime.combine(_day(value) + timedelta(days=1), time(), JAPAN)
+    return _plus(value)
+
+
+def _day(value: str) -> date:
+    """A calendar day. Raises `ValueError`, also for years whose neighbours Python cannot count."""
+    day = date.fromisoformat(value)
+    if not date.min < day < date(9999, 12, 1):
+        raise ValueError("no such day")
+    return day
+
+
+def _plus(value: Any) -> Any:
+    """An unescaped `+` of a query arrives as a blank."""
+    return value.replace(" ", "+") if isinstance(value, str) and "T" in value else value
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class Filters(BaseModel):
+    """What a list may be narrowed by. `from` and `to` are moments, or days in Japan time that count whole."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    status: Annotated[list[Status] | None, BeforeValidator(_listed)] = None
+    partner: Annotated[str | None, Field(pattern=r"^[0-9A-Z]{10}$")] = None
+    month: Annotated[str | None, Field(pattern=r"^[0-9]{6}$")] = None
+    kind: Annotated[str | None, Field(pattern=r"^[A-Z0-9_]{1,40}$")] = None
+    sequence: Annotated[str | None, Field(pattern=r"^[0-9]{14}$")] = None
+    csv_version: Annotated[str | None, Field(pattern=r"^[0-9]{6}$")] = None
+    service_type: Annotated[str | None, Field(pattern=r"^[0-9A-Z]{2}$")] = None
+    since_moment: Annotated[AwareDatetime | None, BeforeValidator(_start), Field(alias="from")] = None
+    until_moment: Annotated[AwareDatetime | None, BeforeValidator(_end), Field(alias="to")] = None
+    findings: bool | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether the list is narrowed at all."""
+        return any(value is not None for value in self.values().values())
+
+    def values(self) -> dict[str, Any]:
+        """The parameters of the page statements."""
+        return {
+            "statuses": self.status,
+            "partner": self.partner,
+            "month": self.month,
+            "kind": self.kind,
+            "sequence": self.sequence,
+            "csv_version": self.csv_version,
+            "service_type": self.service_type,
+            "since": _utc(self.since_moment),
+            "until": _utc(self.until_moment),
+            "findings": self.findings,
+        }
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.astimezone(UTC)
+
+
+class SentQuery(Filters):
+    """The query of the send list."""
+
+    limit: Annotated[int, Field(ge=1, le=PAGE_ITEMS_MAX)] = PAGE_ITEMS
+    cursor: Annotated[str | None, Field(max_length=200)] = None
+    wait_for: Annotated[str | None, Field(max_length=60)] = None
+
+
+class ReceivedQuery(SentQuery):
+    """The query of the receive list. `since` is a delivery number and goes with `limit` and `wait_for` alone."""
+
+    since: Annotated[int | None, Field(ge=0, lt=2**62)] = None
+
+
+class SearchBody(Filters):
+    """A search: its words never stand in a URL. All words, divided by blanks, must be found in a message."""
+
+    model_config = ConfigDict(populate_by_name=True, extra="forbid")
+
+    box: Box
+    text: Annotated[str, Field(min_length=1, max_length=SEARCH_CHARACTERS_MAX)]
+    limit: Annotated[int, Field(ge=1, le=PAGE_ITEMS_MAX)] = PAGE_ITEMS
+    cursor: Annotated[str | None, Field(max_length=200)] = None

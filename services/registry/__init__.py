@@ -1,0 +1,6 @@
+"""Hears: MessageAccepted.
+
+Says: OfficeRegistered, OfficeChanged, OfficeSuspended, OfficeResumed, LicenceChanged, UserChanged.
+
+Owns: offices, licences, persons and their roles, login sessions and lock-outs.
+"""

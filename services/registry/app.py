@@ -1,0 +1,50 @@
+"""The wiring of the registry."""
+
+from services.registry.api import internal_routes, session_routes
+from services.registry.handlers import CsvVersions
+from services.registry.logins import Logins
+from services.registry.network import Networks
+from services.registry.office_api import office_routes
+from services.registry.password_changes import PasswordChanges
+from services.registry.passwords import Argon2Cost, Passwords
+from services.registry.sessions import Sessions, ended_feed
+from services.registry.timers import SWEEP_SECONDS, Sweeper
+from todoke.events import (
+    LicenceChanged,
+    OfficeChanged,
+    OfficeRegistered,
+    OfficeResumed,
+    OfficeSuspended,
+    UserChanged,
+)
+from todoke.relay.access import INTERNAL_SECRET_LABEL
+from todoke.relay.service import Runtime, Service, Timer
+
+
+def build(runtime: Runtime) -> Service:
+    """registry: offices and their licences, persons and their rights, logins and sessions."""
+    db, clock, access = runtime.db, runtime.ports.clock, runtime.access
+    passwords = Passwords(runtime.ports.ids, Argon2Cost())
+    logins = Logins(db, passwords, runtime.secrets.hmac_key("registry/login-account"))
+    sessions = Sessions(db, runtime.tokens, access.ended)
+    return Service(
+        name="registry",
+        says=(OfficeRegistered, OfficeChanged, OfficeSuspended, OfficeResumed, LicenceChanged, UserChanged),
+        handlers=(CsvVersions(),),
+        routers=(
+            session_routes(
+                access=access,
+                tokens=runtime.tokens,
+                logins=logins,
+                sessions=sessions,
+                changes=PasswordChanges(db, logins, passwords, sessions),
+                networks=Networks(runtime.settings.trusted_front),
+                clock=clock,
+            ),
+            office_routes(access, db, clock),
+            internal_routes(ended_feed(db), runtime.secrets.hmac_key(INTERNAL_SECRET_LABEL), runtime.receipt_key),
+        ),
+        timers=(Timer("sweep", SWEEP_SECONDS, Sweeper(db).run),),
+        start=passwords.prepare,
+        stop=passwords.close,
+    )

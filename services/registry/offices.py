@@ -1,0 +1,199 @@
+"""Changes of offices, licences and users: each changes a row and says so in the same transaction.
+
+Every function runs as the registry's worker, raises the row's version by one and says the event with the whole new
+public row. A change that changes nothing says nothing.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, Literal
+
+from services.registry.rules import newest_per_office, searchable
+from todoke.events import (
+    LicenceChanged,
+    OfficeChanged,
+    OfficeFacts,
+    OfficeRegistered,
+    OfficeResumed,
+    OfficeStateEvent,
+    OfficeSuspended,
+    UserChanged,
+)
+from todoke.events.envelope import Actor
+from todoke.relay.postgres import Tx, queries
+
+_store = queries("services.registry")
+
+SYSTEM = Actor(kind="system", id="registry")
+
+LicenceCause = Literal["granted", "renewed", "ended", "corrected", "auto_renew_stopped"]
+
+
+class UnknownOffice(Exception):  # noqa: N818 (named for what is the matter)
+    """There is no office of this number."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MasterData:
+    """What a list of offices says of one: number (ten characters), name, service types as codes, address."""
+
+    number: str
+    name: str
+    service_types: tuple[str, ...] = ()
+    prefecture: str = ""
+    address: str = ""
+    phone: str = ""
+    fax: str = ""
+
+
+def facts_of(row: Mapping[str, Any]) -> OfficeFacts:
+    """The public facts in a row of `office`. Who never held a licence does not take part."""
+    if row["suspended"]:
+        participation: Literal["active", "suspended", "none"] = "suspended"
+    else:
+        participation = "none" if row["licence_until"] is None else "active"
+    return OfficeFacts(
+        name=row["name"],
+        address=row["address"],
+        phone=row["phone"],
+        fax=row["fax"],
+        prefecture=row["prefecture"],
+        service_types=tuple(row["service_types"]),
+        participation=participation,
+        licence_until=row["licence_until"],
+        csv_version_last=row["csv_version_last"],
+        predecessor=row["predecessor"],
+        successor=row["successor"],
+    )
+
+
+async def register(tx: Tx, data: MasterData, actor: Actor = SYSTEM) -> bool:
+    """Register an office, without a licence and without credentials. Answers False when its number is known already."""
+    row = dataclasses.asdict(data) | {"service_types": list(data.service_types)}
+    number = await _store.insert_office(tx.db, search=searchable(data.number, data.name), now=tx.now, **row)
+    if number is None:
+        return False
+    tx.say(
+        OfficeRegistered(
+            office=data.number, version=1, facts=_with_master_data(OfficeFacts(name=""), data), actor=actor
+        )
+    )
+    return True
+
+
+async def change(tx: Tx, data: MasterData, actor: Actor) -> bool:
+    """Other master data of an office. Answers whether anything is different. Raises `UnknownOffice`."""
+    row = await _locked(tx, data.number)
+    return await _say_next(tx, row, _with_master_data(facts_of(row), data), OfficeChanged, actor)
+
+
+async def suspend(tx: Tx, number: str, actor: Actor) -> bool:
+    """An office takes no part for the time being. Answers False when it is already. Raises `UnknownOffice`."""
+    row = await _locked(tx, number)
+    return await _say_next(tx, row, facts_of({**row, "suspended": True}), OfficeSuspended, actor)
+
+
+async def resume(tx: Tx, number: str, actor: Actor) -> bool:
+    """A suspended office takes part again. Answers False when it is not suspended. Raises `UnknownOffice`."""
+    row = await _locked(tx, number)
+    return await _say_next(tx, row, facts_of({**row, "suspended": False}), OfficeResumed, actor)
+
+
+async def set_licence(
+    tx: Tx, number: str, *, until: date | None, renews: bool, cause: LicenceCause, actor: Actor = SYSTEM
+) -> None:
+    """Give an office's licence another end (its last day in Japan), or let it renew or not. Raises `UnknownOffice`."""
+    row = await _locked(tx, number)
+    facts = facts_of({**row, "licence_until": until})
+    version = await _write_next(tx, row, facts)
+    await _store.set_licence(tx.db, office=number, renews=renews, cause=cause, now=tx.now)
+    tx.say(
+        LicenceChanged(
+            office=number, version=version, facts=facts, until=until, renews=renews, cause=cause, actor=actor
+        )
+    )
+
+
+async def set_user(
+    tx: Tx, office: str, user_id: str, roles: Sequence[str], state: Literal["active", "ended"], actor: Actor = SYSTEM
+) -> bool:
+    """Give a person rights at an office, or take them. Answers whether anything is different."""
+    wanted = sorted(set(roles))
+    version = None
+    if state == "active":
+        version = await _store.insert_membership(tx.db, user_id=user_id, office=office, roles=wanted, now=tx.now)
+    if version is None:
+        row = await _store.change_membership(
+            tx.db, office=office, user_id=user_id, roles=wanted, state=state, now=tx.now
+        )
+        version = row["version"] if row else None
+    if version is None:
+        return False
+    tx.say(UserChanged(office=office, version=version, user_id=user_id, roles=tuple(wanted), state=state, actor=actor))
+    return True
+
+
+async def csv_versions(tx: Tx, heard: Sequence[tuple[str, str, datetime]]) -> list[OfficeChanged]:
+    """The offices whose last CSV version is another now, from (office, CSV version, submitted at) of messages.
+
+    Each office changes at most once per call, and never by a message handed in earlier than the one it was told by.
+    """
+    newest = newest_per_office(heard)
+    rows = await _store.lock_offices(tx.db, numbers=sorted(newest))
+    later = [row for row in rows if row["csv_version_at"] is None or row["csv_version_at"] < newest[row["number"]][1]]
+    if not later:
+        return []
+    said = []
+    for row in later:
+        facts = facts_of(row).model_copy(update={"csv_version_last": newest[row["number"]][0]})
+        if facts != facts_of(row):
+            version = await _write_next(tx, row, facts)
+            said.append(OfficeChanged(office=row["number"], version=version, facts=facts, actor=SYSTEM))
+    numbers = [row["number"] for row in later]
+    await _store.csv_versions_heard(tx.db, numbers=numbers, ats=[newest[number][1] for number in numbers])
+    return said
+
+
+def _with_master_data(facts: OfficeFacts, data: MasterData) -> OfficeFacts:
+    changes = {field.name: getattr(data, field.name) for field in dataclasses.fields(data) if field.name != "number"}
+    return facts.model_copy(update=changes)
+
+
+async def _locked(tx: Tx, number: str) -> Mapping[str, Any]:
+    rows = await _store.lock_offices(tx.db, numbers=[number])
+    if not rows:
+        raise UnknownOffice(number)
+    return dict(rows[0])
+
+
+async def _say_next(
+    tx: Tx, row: Mapping[str, Any], facts: OfficeFacts, kind: type[OfficeStateEvent], actor: Actor
+) -> bool:
+    if facts == facts_of(row):
+        return False
+    version = await _write_next(tx, row, facts)
+    tx.say(kind(office=row["number"], version=version, facts=facts, actor=actor))
+    return True
+
+
+async def _write_next(tx: Tx, row: Mapping[str, Any], facts: OfficeFacts) -> int:
+    """Write the next version of a locked row and answer it."""
+    version: int = row["version"] + 1
+    await _store.update_office(
+        tx.db,
+        number=row["number"],
+        version=version,
+        name=facts.name,
+        search=searchable(row["number"], facts.name),
+        address=facts.address,
+        phone=facts.phone,
+        fax=facts.fax,
+        prefecture=facts.prefecture,
+        service_types=list(facts.service_types),
+        suspended=facts.participation == "suspended",
+        licence_until=facts.licence_until,
+        csv_version_last=facts.csv_version_last,
+        now=tx.now,
+    )
+    return version

@@ -1,0 +1,9 @@
+-- name: claim
+-- Write down the judgements of messages that were not judged before, and name those.
+INSERT INTO routed (message_id, sender, recipient, verdict, decided_at)
+SELECT message_id, sender, recipient, verdict, :decided_at
+FROM unnest(:message_ids::uuid[], :senders::text[], :recipients::text[], :verdicts::text[])
+    AS judged (message_id, sender, recipient, verdict)
+ORDER BY message_id
+ON CONFLICT DO NOTHING
+RETURNING message_id;

@@ -1,0 +1,67 @@
+"""The wiring of storage."""
+
+from services.storage.api import Desk, router
+from services.storage.contents import Contents
+from services.storage.handlers import Keep
+from services.storage.mailbox import Mailbox
+from services.storage.timers import Deadlines, Eraser
+from todoke.events import (
+    ContentOpened,
+    Delivered,
+    Downloaded,
+    Erased,
+    Expired,
+    MessageDiscarded,
+    MessageHeld,
+    MessageReleased,
+    Recalled,
+    RecallRequested,
+    ReminderDue,
+)
+from todoke.relay.service import Runtime, Service, Timer
+from todoke.relay.upload import BytesInFlight
+
+TIMER_SECONDS = 60.0
+"""How often deadlines are looked at: they are counted in days."""
+
+
+def build(runtime: Runtime) -> Service:
+    """Storage: the handler that delivers, the desk that hands out, and the timers."""
+    limits = runtime.settings.limits
+    contents = Contents(
+        objects=runtime.objects,
+        keys=runtime.keys,
+        sealer=runtime.seal,
+        receipts=runtime.receipts,
+        issuer=runtime.settings.address,
+        log=runtime.log,
+    )
+    mailbox = Mailbox(runtime.db, runtime.ports, wait_seconds_max=limits.wait_seconds_max)
+    desk = Desk(mailbox, contents, BytesInFlight(limits.bytes_in_flight_max))
+    deadlines = Deadlines(runtime.db, runtime.ports, limits)
+    eraser = Eraser(runtime.db, runtime.objects, runtime.ports, limits, runtime.log)
+    return Service(
+        name="storage",
+        says=(
+            Delivered,
+            ContentOpened,
+            Downloaded,
+            RecallRequested,
+            Recalled,
+            ReminderDue,
+            Expired,
+            Erased,
+            MessageHeld,
+            MessageReleased,
+            MessageDiscarded,
+        ),
+        handlers=(Keep(),),
+        routers=(router(runtime.access, desk),),
+        timers=(
+            Timer("storage.remind", TIMER_SECONDS, deadlines.remind),
+            Timer("storage.expire", TIMER_SECONDS, deadlines.expire),
+            Timer("storage.erase", TIMER_SECONDS, eraser.erase),
+            Timer("storage.sweep", TIMER_SECONDS, eraser.sweep),
+        ),
+        needs=("postgres", "s3"),
+    )

@@ -1,0 +1,195 @@
+-- name: keep_custody!
+-- Take new messages into custody; known ones stay as they are.
+INSERT INTO custody (message_id, sender, recipient, object_key, package)
+SELECT message_id, sender, recipient, object_key, package
+FROM unnest(:message_ids::uuid[], :senders::text[], :recipients::text[], :object_keys::text[], :packages::text[])
+    AS new (message_id, sender, recipient, object_key, package)
+ORDER BY message_id
+ON CONFLICT DO NOTHING;
+
+-- name: end_messages!
+-- Start the clock of erasure for messages that came to an end; the first end counts.
+INSERT INTO ended (message_id, sender, recipient, cause, ended_at)
+SELECT message_id, sender, recipient, cause, ended_at
+FROM unnest(:message_ids::uuid[], :senders::text[], :recipients::text[], :causes::text[], :times::timestamptz[])
+    AS new (message_id, sender, recipient, cause, ended_at)
+ORDER BY message_id
+ON CONFLICT DO NOTHING;
+
+-- name: lock_custody
+-- Lock messages in key order, so that none of them is recalled while it arrives.
+SELECT message_id, recall_requested_at, recall_reason_sealed FROM custody
+WHERE message_id = ANY(:message_ids::uuid[])
+ORDER BY message_id
+FOR UPDATE;
+
+-- name: ended_among
+-- Which of these messages have come to an end already.
+SELECT message_id FROM ended WHERE message_id = ANY(:message_ids::uuid[]);
+
+-- name: claim_deliveries
+-- Make the mailbox rows of messages that arrive for the first time, and name those.
+INSERT INTO delivery (message_id, sender, recipient, status, recalled_at)
+SELECT message_id, sender, recipient, status, recalled_at
+FROM unnest(:message_ids::uuid[], :senders::text[], :recipients::text[], :statuses::text[], :recalled::timestamptz[])
+    AS new (message_id, sender, recipient, status, recalled_at)
+ORDER BY message_id
+ON CONFLICT DO NOTHING
+RETURNING message_id;
+
+-- name: open_counters!
+-- Make the counters of recipients that never had a delivery.
+INSERT INTO counter (recipient, last_no)
+SELECT recipient, 0 FROM unnest(:recipients::text[]) AS new (recipient)
+ORDER BY recipient
+ON CONFLICT DO NOTHING;
+
+-- name: lock_counters
+-- Lock the counters of recipients in key order.
+SELECT recipient, last_no, last_at FROM counter
+WHERE recipient = ANY(:recipients::text[])
+ORDER BY recipient
+FOR UPDATE;
+
+-- name: number_deliveries!
+-- Give claimed rows their numbers and times.
+UPDATE delivery SET status = 'delivered', delivery_no = drawn.delivery_no, delivered_at = drawn.delivered_at
+FROM unnest(:message_ids::uuid[], :numbers::bigint[], :times::timestamptz[])
+    AS drawn (message_id, delivery_no, delivered_at)
+WHERE delivery.message_id = drawn.message_id;
+
+-- name: advance_counters!
+-- Write down the last number and time of each counter (their rows are locked).
+UPDATE counter SET last_no = drawn.last_no, last_at = drawn.last_at
+FROM unnest(:recipients::text[], :numbers::bigint[], :times::timestamptz[]) AS drawn (recipient, last_no, last_at)
+WHERE counter.recipient = drawn.recipient;
+
+-- name: find_message^
+-- One message as far as the calling office may see it.
+SELECT c.message_id, c.sender, c.recipient, c.object_key, c.package,
+       d.status, d.recalled_at, e.erase_started_at IS NOT NULL AS erased
+FROM custody c
+LEFT JOIN delivery d ON d.message_id = c.message_id
+LEFT JOIN ended e ON e.message_id = c.message_id
+WHERE c.message_id = :message_id;
+
+-- name: lock_message^
+-- Lock one message that its sender wants back against its arrival.
+SELECT recall_requested_at FROM custody WHERE message_id = :message_id FOR UPDATE;
+
+-- name: lock_delivery^
+-- Lock one mailbox row: of a recall and a receipt, and of a recall and a first fetch, one comes first.
+SELECT status, delivery_no, delivered_at, opened_at, downloaded_at, receipt_sealed, recalled_at FROM delivery
+WHERE message_id = :message_id
+FOR UPDATE;
+
+-- name: end_of^
+-- How a message ended, if it did, and whether its content is (being) erased.
+SELECT cause, erase_started_at IS NOT NULL AS erased FROM ended WHERE message_id = :message_id;
+
+-- name: log_access!
+-- Write down that an office is about to get content.
+INSERT INTO access_log (message_id, access_id, sender, recipient, office, user_id, what, at)
+VALUES (:message_id, :access_id, :sender, :recipient, :office, :user_id, :what, :at);
+
+-- name: open_content!
+-- The recipient is about to see content for the first time.
+UPDATE delivery SET opened_at = :at WHERE message_id = :message_id AND opened_at IS NULL;
+
+-- name: download!
+-- The recipient holds every file.
+UPDATE delivery SET status = 'downloaded', downloaded_at = :at, receipt_sealed = :receipt_sealed
+WHERE message_id = :message_id;
+
+-- name: recall!
+-- The sender has taken the message back.
+UPDATE delivery SET status = 'recalled', recalled_at = :at WHERE message_id = :message_id;
+
+-- name: request_recall!
+-- Remember that the sender wants the message back once it arrives.
+UPDATE custody SET recall_requested_at = :at, recall_reason_sealed = :reason_sealed WHERE message_id = :message_id;
+
+-- name: accesses
+-- Every fetch of a message in the order it happened.
+SELECT office, user_id, what, at FROM access_log WHERE message_id = :message_id ORDER BY access_id;
+
+-- name: due_for_reminder
+-- Messages that wait too long and whose recipient was not reminded; rows that somebody is busy with come next time.
+SELECT message_id, sender, recipient FROM delivery
+WHERE status = 'delivered' AND reminded_at IS NULL AND delivered_at <= :before
+ORDER BY delivered_at, message_id
+LIMIT :rows_max
+FOR UPDATE SKIP LOCKED;
+
+-- name: reminded!
+-- Write down that the recipients of these (locked) rows are reminded now.
+UPDATE delivery SET reminded_at = :at WHERE message_id = ANY(:message_ids::uuid[]);
+
+-- name: due_for_expiry
+-- Messages that nobody collected in time; rows that somebody is busy with come next time.
+SELECT message_id, sender, recipient, delivery_no FROM delivery
+WHERE status = 'delivered' AND delivered_at <= :before
+ORDER BY delivered_at, message_id
+LIMIT :rows_max
+FOR UPDATE SKIP LOCKED;
+
+-- name: expire!
+-- These (locked) rows expire now.
+UPDATE delivery SET status = 'expired', expired_at = :at WHERE message_id = ANY(:message_ids::uuid[]);
+
+-- name: due_for_erasure
+-- Messages whose content has been kept long enough after their end, with the place of their bytes.
+SELECT e.message_id, c.object_key, c.package
+FROM ended e
+JOIN custody c ON c.message_id = e.message_id
+WHERE e.erased_at IS NULL AND e.ended_at <= :before
+ORDER BY e.ended_at, e.message_id
+LIMIT :rows_max
+FOR UPDATE OF e SKIP LOCKED;
+
+-- name: start_erasing!
+-- From now on nobody gets the content of these (locked) messages.
+UPDATE ended SET erase_started_at = :at WHERE message_id = ANY(:message_ids::uuid[]) AND erase_started_at IS NULL;
+
+-- name: keys_in_use
+-- Which of these objects hold content of other messages that are still kept.
+SELECT DISTINCT c.object_key
+FROM custody c
+LEFT JOIN ended e ON e.message_id = c.message_id
+WHERE c.object_key = ANY(:object_keys::text[]) AND e.erase_started_at IS NULL;
+
+-- name: lock_erasing
+-- Lock messages in key order before they are written down as erased; those that already are do not come again.
+SELECT message_id FROM ended
+WHERE message_id = ANY(:message_ids::uuid[]) AND erased_at IS NULL
+ORDER BY message_id
+FOR UPDATE;
+
+-- name: erased
+-- The content of these (locked) messages is gone; answers what its event says.
+UPDATE ended SET erased_at = :at
+FROM (SELECT id, (SELECT d.delivery_no FROM delivery d WHERE d.message_id = id) AS delivery_no
+      FROM unnest(:message_ids::uuid[]) AS gone (id)) gone
+WHERE ended.message_id = gone.id
+RETURNING ended.message_id, ended.sender, ended.recipient, gone.delivery_no;
+
+-- name: lock_pack
+-- Lock the messages that share an object, in key order; none when it was rewritten meanwhile.
+SELECT message_id FROM custody WHERE object_key = :object_key ORDER BY message_id FOR UPDATE;
+
+-- name: move_pack!
+-- The messages that shared one object lie in another from now on (their rows are locked).
+UPDATE custody SET object_key = :new_key WHERE object_key = :old_key;
+
+-- name: doom!
+-- An object may go after a moment.
+INSERT INTO doomed_object (object_key, after) VALUES (:object_key, :after)
+ON CONFLICT (object_key) DO UPDATE SET after = excluded.after;
+
+-- name: spare!
+-- An object is needed after all.
+DELETE FROM doomed_object WHERE object_key = :object_key;
+
+-- name: doomed
+-- Objects whose time is over.
+SELECT object_key FROM doomed_object WHERE after <= :now ORDER BY after LIMIT :rows_max;

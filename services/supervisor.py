@@ -1,0 +1,161 @@
+"""`todoke up`: engines, ground, the two processes `web` and `work`, kept running until Ctrl-C."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import FrameType
+
+from services import ground
+from services.process import PARENT_PIPE
+from todoke import engines
+
+READY_SECONDS_MAX = 60.0
+RESTART_PAUSE_SECONDS = 1.0
+END_SECONDS_MAX = 15.0
+CHILDREN = ("web", "work")
+
+
+class NotStarted(Exception):  # noqa: N818
+    """Todoke cannot start; the text is one sentence for the person at the terminal."""
+
+
+class Supervisor:
+    """The parent of everything `todoke up` starts."""
+
+    def __init__(self, home: Path, port: int, *, demo: bool) -> None:
+        self.home = home
+        self.port = port
+        self.address = f"http://127.0.0.1:{port}"
+        self.operator_address = f"http://127.0.0.1:{port + 1}"
+        self._demo = demo
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._started_at: dict[str, float] = {}
+        self._stopping = False
+
+    def run(self) -> None:
+        """Start everything, print where it is, keep it running; returns after Ctrl-C or SIGTERM.
+
+        Raises `NotStarted`, `engines.EngineError`.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        for port in range(self.port, self.port + 3):
+            _require_free(port)
+        began = time.monotonic()
+        running = engines.up(self.home)
+        try:
+            if not self._stopping:
+                self._lay_ground()
+                for name in CHILDREN:
+                    self._start(name)
+                self._wait_until_ready()
+                self._tell(time.monotonic() - began)
+                self._keep()
+        finally:
+            self._end_children()
+            running.down()
+
+    def _lay_ground(self) -> None:
+        settings = ground.settings_of(self.home, self.address)
+        asyncio.run(ground.lay(settings))
+        if self._demo:
+            asyncio.run(ground.load_practice(settings, self.operator_address))
+
+    def _start(self, name: str) -> None:
+        environment = {**os.environ, PARENT_PIPE: "1", "TODOKE_INSTANCE": name}
+        if name == "web":
+            environment["TODOKE_ALSO_READY"] = json.dumps([f"http://127.0.0.1:{self.port + 2}/health/ready"])
+        logs = self.home / "logs"
+        logs.mkdir(exist_ok=True)
+        command = [sys.executable, "-m", "services", "serve", "--home", str(self.home), "--role", name]
+        with (logs / f"{name}.log").open("ab") as log:
+            self._children[name] = subprocess.Popen(
+                [*command, "--port", str(self.port), "--no-ground"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,  # Ctrl-C reaches the parent only, which ends the children in order
+            )
+        self._started_at[name] = time.monotonic()
+
+    def _wait_until_ready(self) -> None:
+        until = time.monotonic() + READY_SECONDS_MAX
+        while not self._stopping:
+            for name, child in self._children.items():
+                if child.poll() is not None:
+                    raise NotStarted(f"{name} ended with code {child.returncode}; see {self.home}/logs/{name}.log")
+            if _answers(f"{self.address}/health/ready"):
+                return
+            if time.monotonic() > until:
+                raise NotStarted(f"not ready after {READY_SECONDS_MAX:.0f} seconds; see {self.home}/logs")
+            time.sleep(0.05)
+
+    def _tell(self, seconds: float) -> None:
+        if self._stopping:
+            return
+        lines = [f"届け Todoke is ready after {seconds:.1f} s: {self.address}   (Ctrl-C stops it)"]
+        if self._demo:
+            document = json.loads((self.home / "demo.json").read_text(encoding="utf-8"))
+            lines += ["", "Practice logins (also in " + str(self.home / "demo.json") + "):"]
+            for office in document["offices"]:
+                lines.append(f"  {office['number']}  {office['name']}")
+                lines.append(f"      {office['c_id']} {office['c_password']}   {office['kj_id']} {office['kj_password']}")
+            operator = document["operator"]
+            lines.append(f"  operator {operator['url']}  {operator['user_id']} {operator['password']}")
+            lines.append(f"      totp secret {operator['totp_secret']}")
+        print("\n".join(lines), flush=True)  # noqa: T201
+
+    def _keep(self) -> None:
+        """Start a child again that ended; one that cannot stay up for a while is started ever more slowly."""
+        pause = RESTART_PAUSE_SECONDS
+        while not self._stopping:
+            for name, child in list(self._children.items()):
+                if child.poll() is not None and not self._stopping:
+                    lived = time.monotonic() - self._started_at[name]
+                    print(f"todoke: {name} ended with code {child.returncode}; starting it again", file=sys.stderr)  # noqa: T201
+                    pause = RESTART_PAUSE_SECONDS if lived > END_SECONDS_MAX else min(pause * 2, 30.0)
+                    time.sleep(pause if lived < END_SECONDS_MAX else 0)
+                    self._start(name)
+            time.sleep(0.2)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._stopping = True
+
+    def _end_children(self) -> None:
+        for child in self._children.values():
+            if child.poll() is None:
+                child.terminate()
+        until = time.monotonic() + END_SECONDS_MAX
+        for child in self._children.values():
+            try:
+                child.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 (our own loopback address)
+            return bool(answer.status == 200 and json.load(answer)["status"] == "ready")  # noqa: PLR2004
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise NotStarted(f"port {port} is taken: stop what uses it or choose another with --port") from None

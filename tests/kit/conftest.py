@@ -1,0 +1,37 @@
+"""Kit tests share one Kafka and its topic names, so they run in one group, one after the other."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kit.topology import EFFECTS, Topology
+from todoke.relay.clock import Ports
+from todoke.relay.postgres import administrator
+from todoke.relay.testing import fresh_database, secrets_of_home
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker for everything that uses the kit's topics."""
+    for item in items:
+        if "tests/kit/" in str(item.path):
+            item.add_marker(pytest.mark.xdist_group("kit"))
+
+
+@pytest.fixture
+async def topology(engines: Any, tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> AsyncIterator[Topology]:
+    """The two test services over fresh tables and fresh topics."""
+    home: Path = tmp_path_factory.getbasetemp().parent / f"home-{testrun_uid}"
+    home.mkdir(exist_ok=True)
+    ports = Ports.real()
+    secrets = secrets_of_home(home, ports)
+    async with fresh_database(engines.postgres, secrets, ["routing", "storage"]) as dsn:
+        async with administrator(dsn) as db:
+            await db.execute(EFFECTS)
+        made = Topology(dsn, engines.kafka, secrets, ports)
+        await made.open()
+        try:
+            yield made
+        finally:
+            await made.close()

@@ -1,0 +1,62 @@
+"""One service at a time on real engines: `stage` gives it a database of its own and a folder of keys."""
+
+import contextlib
+import importlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from todoke.relay.clock import Ports
+from todoke.relay.service import Shared
+from todoke.relay.settings import S3Settings
+from todoke.relay.testing import Stage, fresh_database, manual_ports, secrets_of_home, settings_for, stage
+
+StageFactory = Callable[..., Awaitable[Stage]]
+
+
+@pytest.fixture
+def ports() -> Ports:
+    """Ports with a clock that the test moves by hand."""
+    return manual_ports()
+
+
+@pytest.fixture(scope="session")
+def test_keys(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Path:
+    """A folder of keys for the whole run: all workers share the role passwords of the one server."""
+    home = tmp_path_factory.getbasetemp().parent / f"home-{testrun_uid}"
+    home.mkdir(exist_ok=True)
+    return home
+
+
+@pytest.fixture
+async def shared(engines: Any, test_keys: Path, ports: Ports) -> AsyncIterator[Shared]:
+    """Keys, objects and a fresh database; several services may be staged over it."""
+    s3 = S3Settings(
+        endpoint=engines.s3.endpoint,
+        access_key=engines.s3.access_key,
+        secret_key=engines.s3.secret_key,
+        bucket=engines.s3.bucket,
+        region=engines.s3.region,
+    )
+    async with fresh_database(engines.postgres, secrets_of_home(test_keys, ports)) as dsn:
+        settings = settings_for(test_keys, postgres=dsn, kafka=engines.kafka, s3=s3)
+        shared = await Shared.open(settings, ports)
+        await shared.objects.ensure_bucket()
+        try:
+            yield shared
+        finally:
+            await shared.close()
+
+
+@pytest.fixture
+async def on_stage(shared: Shared) -> AsyncIterator[StageFactory]:
+    """`await on_stage("storage")`: that service over `shared`, ended with the test."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make(name: str) -> Stage:
+            build = importlib.import_module(f"services.{name}.app").build
+            return await stack.enter_async_context(stage(build, name, shared))
+
+        yield make
