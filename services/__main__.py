@@ -51,7 +51,7 @@ def serve(names: tuple[str, ...], home: Path, port: int, role: str, no_ground: b
     try:
         settings = ground.settings_of(home.resolve(), f"http://127.0.0.1:{port}")
         if not no_ground:
-            asyncio.run(ground.lay(settings))
+            asyncio.run(ground.lay(settings, names or SERVICES))
         own_port = port + 2 if role == "work" else port
         code = asyncio.run(
             run(

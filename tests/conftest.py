@@ -1,7 +1,7 @@
 """What every test may lean on: the engines of this run, and the meaning of the markers.
 
-One set of real engines serves a whole test run. The first worker that asks for it starts a host process (`engine_host.py`),
-which watches the run's first process and ends the engines when that is gone, however it went. A test that kills engines
+One set of real engines serves a whole test run. The first worker that asks for it starts a host process
+(`engine_host.py`), which watches the run's first process and ends the engines when that is gone, however it went. A test that kills engines
 starts a set of its own with `todoke.engines.up`.
 """
 
@@ -74,13 +74,15 @@ def _alone(file: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def engines() -> Addresses:
-    """Addresses of real Kafka, PostgreSQL and S3, shared by all tests of the run. That they are missing is a failure."""
+    """Addresses of real Kafka, PostgreSQL and S3, shared by all tests of the run. A missing engine is a failure."""
     run = Path(os.environ[_RUN])
     with _alone(run / "starting"):
         if not (run / engine_host.READY).exists() and not (run / engine_host.FAILED).exists():
             _start_host(run)
     if (run / engine_host.FAILED).exists():
-        pytest.fail("The engines of this test run do not start: " + (run / engine_host.FAILED).read_text(), pytrace=False)
+        pytest.fail(
+            "The engines of this test run do not start: " + (run / engine_host.FAILED).read_text(), pytrace=False
+        )
     return engine_host.read(run)
 
 

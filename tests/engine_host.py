@@ -1,6 +1,6 @@
 """Holds the engines of one test run: a program of its own, ended by the end of the process that it is told to watch.
 
-`python engine_host.py RUN PID`: starts the engines in RUN/home, writes their addresses to RUN/addresses.json, and waits.
+`python engine_host.py RUN PID`: starts the engines in RUN/home, writes their addresses to RUN/addresses.json, waits.
 With `TODOKE_TEST_ENGINES=containers` it asks Docker for the three engines instead of starting the embedded ones.
 """
 
@@ -45,17 +45,17 @@ def _embedded(home: Path) -> Iterator[Addresses]:
 
 @contextlib.contextmanager
 def _containers() -> Iterator[Addresses]:
-    """The same engines from their makers' images; testcontainers' reaper removes them even when this process is killed."""
-    from testcontainers.core.container import DockerContainer
-    from testcontainers.core.waiting_utils import wait_for_logs
-    from testcontainers.kafka import KafkaContainer
-    from testcontainers.postgres import PostgresContainer
+    """The same engines from images; testcontainers' reaper removes them even when this process is killed."""
+    from testcontainers.core.container import DockerContainer  # noqa: PLC0415 - only where Docker is
+    from testcontainers.core.waiting_utils import wait_for_logs  # noqa: PLC0415 - only where Docker is
+    from testcontainers.kafka import KafkaContainer  # noqa: PLC0415 - only where Docker is
+    from testcontainers.postgres import PostgresContainer  # noqa: PLC0415 - only where Docker is
 
     weed = DockerContainer("chrislusf/seaweedfs:4.48").with_exposed_ports(8333).with_env("AWS_ACCESS_KEY_ID", "test")
     weed = weed.with_env("AWS_SECRET_ACCESS_KEY", "practice-secret").with_command("server -s3 -filer")
     with (
         KafkaContainer("confluentinc/cp-kafka:8.0.0").with_kraft() as kafka,
-        PostgresContainer("postgres:18", username="postgres", password="practice", dbname="postgres") as postgres,  # noqa: S106
+        PostgresContainer("postgres:18", username="postgres", password="practice", dbname="postgres") as postgres,
         weed as s3,
     ):
         wait_for_logs(s3, "Start Seaweed S3 API Server", timeout=60)
@@ -65,7 +65,7 @@ def _containers() -> Iterator[Addresses]:
             s3=S3Address(
                 endpoint=f"http://{s3.get_container_host_ip()}:{s3.get_exposed_port(8333)}",
                 access_key="test",
-                secret_key="practice-secret",  # noqa: S106
+                secret_key="practice-secret",
                 bucket="todoke",
                 region="us-east-1",
             ),

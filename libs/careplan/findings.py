@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from careplan.layout import Severity
 
@@ -64,6 +64,12 @@ class FindingLog:
             return sum(self._count[file, severity] for file in files)
         return sum(number for (_, which), number in self._count.items() if which == severity)
 
-    def listed(self) -> list[Finding]:
-        """The first findings, errors before warnings, in the order they were found."""
-        return (self._kept["error"] + self._kept["warning"])[:FINDINGS_MAX]
+    def listed(self, files: Sequence[str] = ()) -> list[Finding]:
+        """The first findings: errors before warnings, those of the whole unit first, then by file, row and column."""
+        order = {file: place for place, file in enumerate(files, start=1)}
+
+        def place(finding: Finding) -> tuple[int, int, int]:
+            return order.get(finding.file or "", 0), finding.row or 0, finding.column or 0
+
+        kept = [finding for findings in self._kept.values() for finding in sorted(findings, key=place)]
+        return kept[:FINDINGS_MAX]

@@ -24,6 +24,7 @@ WHERE (target.kind = 'webhook' OR :mails::boolean)
   AND (said.event <> 'reminder' OR target.kind = 'webhook' OR NOT EXISTS (
       SELECT FROM reminder_choice WHERE reminder_choice.office = target.office
       AND reminder_choice.user_id = target.user_id))
+FOR KEY SHARE OF target
 ON CONFLICT DO NOTHING;
 
 -- name: queue_chosen_reminders!
@@ -91,8 +92,10 @@ WHERE delivery_queue.event_id = ended.event_id AND delivery_queue.target_id = en
 INSERT INTO attempt (target_id, office, event, at, ok, status, error, final)
 SELECT tried.target_id, tried.office, tried.event, :now::timestamptz, tried.ok, tried.status, tried.error, tried.final
 FROM unnest(:target_ids::uuid[], :offices::text[], :events::text[], :oks::boolean[], :statuses::integer[],
-            :errors::text[], :finals::boolean[]) AS tried(target_id, office, event, ok, status, error, final)
-JOIN target ON target.id = tried.target_id;
+            :errors::text[], :finals::boolean[])
+     AS tried(target_id, office, event, ok, status, error, final)
+JOIN target ON target.id = tried.target_id
+FOR KEY SHARE OF target;
 
 -- name: forget_attempts!
 -- Only the last tries of each of these targets are kept.

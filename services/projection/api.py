@@ -46,7 +46,10 @@ class _Caching:
         self._positions = positions
 
     async def etag(self, request: Request, caller: Caller) -> str:
-        """The ETag of what is asked. It is read before the rows: rows newer than it cost a reload, never a stale 304."""
+        """The ETag of what is asked.
+
+        It is read before the rows: rows that are newer than it cost a reload, never a stale 304.
+        """
         version = await self._reading.version(caller.office)
         return self._positions.etag(caller.office, version, f"{request.url.path}?{request.url.query}")
 

@@ -5,6 +5,7 @@ from services.registry.handlers import CsvVersions
 from services.registry.logins import Logins
 from services.registry.network import Networks
 from services.registry.office_api import office_routes
+from services.registry.operators import TOTP_LABEL, SecondFactors, operator_routes
 from services.registry.password_changes import PasswordChanges
 from services.registry.passwords import Argon2Cost, Passwords
 from services.registry.sessions import Sessions, ended_feed
@@ -26,6 +27,8 @@ def build(runtime: Runtime) -> Service:
     db, clock, access = runtime.db, runtime.ports.clock, runtime.access
     passwords = Passwords(runtime.ports.ids, Argon2Cost())
     logins = Logins(db, passwords, runtime.secrets.hmac_key("registry/login-account"))
+    networks = Networks(runtime.settings.trusted_front)
+    second_factors = SecondFactors(runtime.secrets.hmac_key(TOTP_LABEL), runtime.ports.ids)
     sessions = Sessions(db, runtime.tokens, access.ended)
     return Service(
         name="registry",
@@ -38,12 +41,13 @@ def build(runtime: Runtime) -> Service:
                 logins=logins,
                 sessions=sessions,
                 changes=PasswordChanges(db, logins, passwords, sessions),
-                networks=Networks(runtime.settings.trusted_front),
+                networks=networks,
                 clock=clock,
             ),
             office_routes(access, db, clock),
             internal_routes(ended_feed(db), runtime.secrets.hmac_key(INTERNAL_SECRET_LABEL), runtime.receipt_key),
         ),
+        operator_routers=(operator_routes(access, db, runtime.tokens, logins, second_factors, networks),),
         timers=(Timer("sweep", SWEEP_SECONDS, Sweeper(db).run),),
         start=passwords.prepare,
         stop=passwords.close,

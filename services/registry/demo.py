@@ -15,9 +15,8 @@ from datetime import date, timedelta
 from importlib import resources
 from pathlib import Path
 
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from services.registry import offices
+from services.registry.operators import TOTP_LABEL, SecondFactors
 from services.registry.passwords import Argon2Cost, Passwords
 from services.registry.rules import c_id, kj_id
 from todoke.relay.clock import in_japan
@@ -27,15 +26,11 @@ from todoke.relay.service import Runtime
 _store = queries("services.registry")
 
 OPERATOR_ID = "practice-operator"
-TOTP_LABEL = "registry/totp"
-"""Purpose of the key that seals the secrets of second factors."""
-
 PASSWORD_GROUPS = 4
 GROUP_CHARACTERS = 4
 LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 """32 characters that nobody mistakes for one another: 16 of them are 80 bits."""
 
-NONCE_BYTES = 12
 TOTP_BYTES = 20
 """RFC 4226 section 4: 160 bits."""
 
@@ -68,16 +63,6 @@ async def load_demo(runtime: Runtime, home: Path, url: str, operator_url: str) -
     finally:
         await passwords.close()
     _write(home / "demo.json", _document(practice, key, url, operator_url))
-
-
-def seal_totp(secret: str, key: bytes, nonce: bytes, operator: str) -> bytes:
-    """The secret of an operator's second factor, sealed to the operator (AES-256-GCM, nonce in front)."""
-    return nonce + AESGCM(key).encrypt(nonce, secret.encode(), operator.encode())
-
-
-def unseal_totp(sealed: bytes, key: bytes, operator: str) -> str:
-    """The secret again. Raises `InvalidTag` when it was sealed by another key or for another operator."""
-    return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], operator.encode()).decode()
 
 
 def _practice_offices(key: bytes) -> list[PracticeOffice]:
@@ -148,8 +133,8 @@ async def _load_operator(runtime: Runtime, key: bytes, passwords: Passwords) -> 
         if await _store.operator_known(tx.db, id=OPERATOR_ID):
             return
     stored = await passwords.hash(_password(key, OPERATOR_ID))
-    nonce = runtime.ports.ids.secret(NONCE_BYTES)
-    sealed = seal_totp(_totp_secret(key), runtime.secrets.hmac_key(TOTP_LABEL), nonce, OPERATOR_ID)
+    second_factors = SecondFactors(runtime.secrets.hmac_key(TOTP_LABEL), runtime.ports.ids)
+    sealed = second_factors.seal(OPERATOR_ID, _totp_secret(key))
     async with runtime.db.worker() as tx:
         await _store.insert_operator(tx.db, id=OPERATOR_ID, password_hash=stored, totp_sealed=sealed)
 

@@ -175,7 +175,7 @@ class _Child:
         return answer.decode("ascii").split()
 
     def _cpu_seconds(self) -> float:
-        """What the child has used so far: little between start and time-out of a job means that the machine was busy."""
+        """What the child has used so far: little of it during a job that timed out means a busy machine."""
         try:
             used = psutil.Process(self._process.pid).cpu_times()
         except psutil.Error:

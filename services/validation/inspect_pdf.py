@@ -60,6 +60,9 @@ _ACTIONS: Final = frozenset(
 )
 """Types of action (ISO 32000-1 table 198 and the supplement for rich media) that run, send or open something."""
 
+_FILE_KEYS: Final = frozenset({"/F", "/UF", "/DOS", "/Mac", "/Unix"})
+"""Under these a file specification holds its embedded files (ISO 32000-1 table 44)."""
+
 _MEDIA: Final = frozenset({"/RichMedia", "/Movie", "/Sound", "/Screen", "/3D"})
 """Types of annotation that play something."""
 
@@ -75,9 +78,18 @@ _WORDS: Final = re.compile(
 
 _COARSE: Final = re.compile(
     rb"/(?:JavaScript|Launch|SubmitForm|ImportData|GoToR|GoToE|RichMedia|EmbeddedFile|FileAttachment|Rendition)(?![\w-])"
-    rb"|/JS\s*[(<]|/XFA\s*[\[(<\d]|/EF\s*<<"
+    rb"|/JS\s*[(<]|/XFA\s*[\[(<\d]|/EF\s*<<\s*/(?:F|UF|DOS|Mac|Unix)\s"
 )
 _ESCAPE: Final = re.compile(rb"#([0-9A-Fa-f]{2})")
+_HARMLESS: Final = re.compile("xref entry for the xref stream itself|Resources is missing")
+"""Warnings of qpdf about habits of well-known programs."""
+
+_MENDED: Final = re.compile(
+    f"{_HARMLESS.pattern}|file is damaged|xref|reconstruct|reported number of objects|stream length|expected endstream"
+)
+"""Warnings of qpdf about tables and lengths that it could work out; any other means that something is gone or odd."""
+
+_BRACKET: Final = re.compile(rb"\\.|[()]", re.DOTALL)
 _REFERENCE: Final = re.compile(rb"(?<![\w.])(\d{1,10}) (\d{1,5}) R(?!\w)")
 
 
@@ -121,7 +133,7 @@ def _strictly(data: bytes) -> tuple[set[str], bool]:
     try:
         with pikepdf.open(BytesIO(data), attempt_recovery=False) as document:
             found = _document(document)
-            whole = len(document.pages) > 0 and not any("damaged" in text for text in document.get_warnings())
+            whole = all(_HARMLESS.search(text) for text in document.get_warnings()) and len(document.pages) > 0
     except pikepdf.PasswordError:
         raise
     except pikepdf.PikepdfError:
@@ -133,7 +145,8 @@ def _leniently(data: bytes) -> set[str]:
     """Findings of a file whose table had to be rebuilt, which readers do in different ways."""
     with pikepdf.open(BytesIO(data)) as document:
         found = _document(document)
-        if not document.pages or _dangling(document):
+        mended = all(_MENDED.search(text) for text in document.get_warnings())
+        if not mended or _dangling(document) or not document.pages:
             found.add(UNREADABLE)
     if _COARSE.search(_unescaped(data)):
         found.add(ACTIVE)
@@ -172,7 +185,24 @@ def _between_streams(data: bytes) -> set[str]:
             break
         place = end + len(b"endstream")
     pieces.append(data[place:])
-    return {ACTIVE} if _COARSE.search(_unescaped(b"\n".join(pieces))) else set()
+    return {ACTIVE} if _COARSE.search(_unescaped(_without_strings(b"\n".join(pieces)))) else set()
+
+
+def _without_strings(text: bytes) -> bytes:
+    """The text less what stands in (nested) brackets: titles and links may speak of scripts."""
+    kept = []
+    depth = place = 0
+    for match in _BRACKET.finditer(text):
+        if match[0] == b"(":
+            if depth == 0:
+                kept.append(text[place : match.end()])
+            depth += 1
+        elif match[0] == b")" and depth:
+            depth -= 1
+            place = match.start()
+    if depth == 0:
+        kept.append(text[place:])
+    return b"".join(kept)
 
 
 def _dangling(document: pikepdf.Pdf) -> bool:
@@ -247,7 +277,7 @@ def _dictionary(each: pikepdf.Object) -> set[str]:
     action, subtype, kind = (_name(each, key) for key in ("/S", "/Subtype", "/Type"))
     if action in _ACTIONS or subtype in _MEDIA or _is_script(each, keys) or "/XFA" in keys:
         found.add(ACTIVE)
-    if "/EF" in keys or kind == "/EmbeddedFile" or subtype == "/FileAttachment" or _has_files(each, keys):
+    if kind == "/EmbeddedFile" or subtype == "/FileAttachment" or _has_files(each, keys):
         found.add(EMBEDDED)
     if subtype == "/PS" or (isinstance(each, pikepdf.Stream) and not keys.isdisjoint({"/F", "/FFilter"})):
         found.add(ACTIVE)  # PostScript is a program; a stream with /F takes its data from another file
@@ -270,13 +300,15 @@ def _is_script(each: pikepdf.Object, keys: set[str]) -> bool:
 
 
 def _has_files(each: pikepdf.Object, keys: set[str]) -> bool:
-    """Whether a name tree of embedded files has an entry (some programs write an empty one)."""
-    if "/EmbeddedFiles" not in keys:
-        return False
-    tree = each["/EmbeddedFiles"]
-    return not isinstance(tree, pikepdf.Dictionary) or any(
-        key in tree and len(tree[key]) > 0 for key in ("/Names", "/Kids")
-    )
+    """Whether it names an embedded file, or is a tree of them with an entry (some programs write an empty one)."""
+    found = False
+    if "/EF" in keys:
+        files: object = each["/EF"]
+        found |= isinstance(files, pikepdf.Dictionary) and not _FILE_KEYS.isdisjoint(files.keys())
+    if "/EmbeddedFiles" in keys:
+        tree: object = each["/EmbeddedFiles"]
+        found |= isinstance(tree, pikepdf.Dictionary) and any(len(tree.get(key, ())) for key in ("/Names", "/Kids"))
+    return found
 
 
 def _name(each: pikepdf.Object, key: str) -> str:

@@ -47,6 +47,8 @@ class UnitFacts:
     recipient_role: Role
     preventive: bool
     """A unit of preventive care: office numbers of a third office may stand in the files."""
+    by_month: bool
+    """Whether the unit is tied by a service month (forms 6 and 7), not by the day of a plan."""
     pictures: frozenset[str]
     """Names of the pictures in the message, folded in case."""
 

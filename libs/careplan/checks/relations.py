@@ -160,7 +160,12 @@ def _check_served(files: Mapping[str, FileFacts], log: FindingLog) -> None:
     plan = "UPPLAN" if "UPPLAN" in files else "UP1KYO"
     holders = [files[kind] for kind in (("UPPLAN", "UPSIKYU") if plan == "UPPLAN" else ("UP2KYO",)) if kind in files]
     first = files.get(plan)
-    if first is None or not holders or any(each.unreadable or each.left_out for each in (first, *holders)):
+    if (
+        first is None
+        or not first.parties_hold
+        or not holders
+        or any(each.unreadable or each.left_out for each in (first, *holders))
+    ):
         return
     served = set().union(*(holder.served for holder in holders))
     strange = set().union(*(holder.explained for holder in holders))

@@ -33,7 +33,6 @@ _SHORT_STAY = "22"
 _SHORT_STAY_WRITTEN_AS_22 = ("23", "2A")
 _SHORT_STAY_PERHAPS_22 = ("25", "26", "2B")
 _SLOT_CELLS = 4
-_SLOT_COLUMNS = ("service_type", "limit_units", "total_units", "over_units")
 _FORM_3_KINDS = (
     ("service_content", "weekday", "service_start", "service_end"),
     ("daily_activity", "activity_start", "activity_end"),
@@ -210,24 +209,25 @@ def _prorated(_: FileFacts, __: UnitFacts, month_and_office: str, flags: str) ->
 
 
 def _slots(_: FileFacts, __: UnitFacts, cells: str) -> Iterator[Wrong]:
+    """Slots are filled from 1 upward; a slot of zeros without a type is as good as empty."""
     every = cells.split(",")
-    slots = [every[at : at + _SLOT_CELLS] for at in range(0, len(every), _SLOT_CELLS)]
     gap = False
-    for number, slot in enumerate(slots, start=1):
-        if not any(slot):
+    for number, at in enumerate(range(0, len(every), _SLOT_CELLS), start=1):
+        service_type, *units = every[at : at + _SLOT_CELLS]
+        column = f"slot{number}_service_type"
+        if service_type:
+            if gap:
+                yield Wrong("TDK-SLOT-ORDER", column, "rule")
+                gap = False
+            yield from _slot_type(column, service_type)
+        elif any(value.strip("-0") for value in units):
+            yield Wrong("TDK-SLOT-TYPE", column, "warning")
+        else:
             gap = True
-            continue
-        if gap:
-            filled = next(column for column, value in zip(_SLOT_COLUMNS, slot, strict=True) if value)
-            yield Wrong("TDK-SLOT-ORDER", f"slot{number}_{filled}", "rule")
-            gap = False
-        yield from _slot_type(f"slot{number}_service_type", slot[0])
 
 
 def _slot_type(column: str, service_type: str) -> Iterator[Wrong]:
-    if not service_type:
-        yield Wrong("TDK-SLOT-TYPE", column, "warning")
-    elif service_type in _SHORT_STAY_WRITTEN_AS_22:
+    if service_type in _SHORT_STAY_WRITTEN_AS_22:
         yield Wrong("TDK-SLOT-SHORT-STAY", column, "rule")
     elif service_type in _SHORT_STAY_PERHAPS_22:
         yield Wrong("TDK-SLOT-SHORT-STAY", column, "warning")

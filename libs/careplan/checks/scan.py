@@ -52,6 +52,8 @@ class Scan:
         self.tallies: list[Tally] = tallies_of(facts, unit, log, places)
         self._good: Rows = []
         self._numbers: list[int] = []
+        self._last_bad = 0
+        """The row just read, when something was wrong with it: a file cut off there is said once."""
 
     def run(self, data: bytes) -> None:
         """Check all rows of ``data``."""
@@ -130,7 +132,7 @@ class Scan:
                         self._flush()
                 case Damage():
                     self._damaged(found)
-                case Oddity():
+                case Oddity() if found.code == "TDK-BLANK-LINE" or found.row != self._last_bad:
                     say(self._log, self.facts, found.code, "warning", found.row)
         self._flush()
 
@@ -152,6 +154,7 @@ class Scan:
             say(self._log, self.facts, "TDK-HEAD-ROW", "error", 1)
             return
         drop_spare(layout, row)
+        self._last_bad = row.number
         if row.count != len(layout.columns):
             self._miscounted(row)
             return
@@ -160,6 +163,7 @@ class Scan:
             if match:
                 self._good.append(self._picks(row.cells))
                 self._numbers.append(row.number)
+                self._last_bad = 0
                 return
         self._cells(row)
 

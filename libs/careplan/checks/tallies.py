@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     RowKey = Callable[[tuple[str, ...]], Hashable]
 
 _GAP_MATTERS = "UPPLAN"
+_DAYS = ("plan_date", "consulted_on")
 
 
 class Tally(Protocol):
@@ -40,20 +41,22 @@ class Tally(Protocol):
 class Keys:
     """The relation keys of a file: by person, and by the day too where the relation runs over a day."""
 
-    def __init__(self, facts: FileFacts, places: Mapping[str, int]) -> None:
-        """Choose the day by the kind of the file."""
+    def __init__(self, facts: FileFacts, unit: UnitFacts, places: Mapping[str, int]) -> None:
+        """Choose the day by the unit and the kind of the file."""
         self._facts = facts
         self._person = places["person"]
-        self._day = next((places[day] for day in ("plan_date", "consulted_on") if day in places), None)
-        self.needs = frozenset({"person", "plan_date", "consulted_on"} & set(places))
+        self._day = None if unit.by_month else next((places[day] for day in _DAYS if day in places), None)
+        self.needs = frozenset({"person"} if self._day is None else {"person", *_DAYS} & set(places))
 
     def add(self, rows: Rows, numbers: Sequence[int]) -> None:
         """Count rows per key and remember the first."""
         person, day = self._person, self._day
-        if day is None or (self._facts.name.target_month or NO_DATE).strip("0"):
+        if day is None:
             keys = [row[person] for row in rows]
         else:
-            keys = [f"{row[person]},{row[day]}" for row in rows]
+            dated = [(row, number) for row, number in zip(rows, numbers, strict=True) if row[day] != NO_DATE]
+            self._facts.keyless += len(rows) - len(dated)
+            keys, numbers = [f"{row[person]},{row[day]}" for row, _ in dated], [number for _, number in dated]
         known = self._facts.keys
         firsts = dict(zip(reversed(keys), reversed(numbers), strict=True))
         for key, count in Counter(keys).items():
@@ -209,18 +212,21 @@ class _Person:
 class Totals:
     """The total rows of form 7: one 999999 row a person, and AAAA where a type has several rows."""
 
-    def __init__(self, facts: FileFacts, log: FindingLog, places: Mapping[str, int]) -> None:
-        """Start with nobody."""
+    def __init__(self, facts: FileFacts, log: FindingLog, places: Mapping[str, int], repeats: Repeats) -> None:
+        """Rows that are repeated as a whole are left to ``repeats``."""
         self.needs = frozenset(places)
         self._facts = facts
         self._log = log
         self._places = places
+        self._repeats = repeats
         self._persons: dict[str, _Person] = {}
 
     def add(self, rows: Rows, numbers: Sequence[int]) -> None:
         """Count rows per person and type; a second grand total is said at once."""
         at_person, at_service, at_managed = (self._places[name] for name in ("person", "service", "managed_units"))
         for row, number in zip(rows, numbers, strict=True):
+            if number in self._repeats.repeated:
+                continue
             code = row[at_service][:6]
             person = self._persons.get(row[at_person])
             if person is None:
@@ -309,7 +315,7 @@ def tallies_of(facts: FileFacts, unit: UnitFacts, log: FindingLog, places: Mappi
     repeats = Repeats(facts, log, places, row_key(kind, places))
     tallies: list[Tally] = [repeats]
     if not kind.startswith("DLT") and kind != "UPJSK":
-        tallies.append(Keys(facts, places))
+        tallies.append(Keys(facts, unit, places))
     if kind in {"UP2KYO", "UPPLAN", "UPSIKYU"}:
         tallies.append(Served(facts, unit, places))
     if kind in {"UPPLAN", "UPJSK"}:
@@ -317,5 +323,5 @@ def tallies_of(facts: FileFacts, unit: UnitFacts, log: FindingLog, places: Mappi
     if kind == "UPKIHON":
         tallies.append(Pictures(facts, log, places))
     if kind == "UPSIKYU":
-        tallies.append(Totals(facts, log, places))
+        tallies.append(Totals(facts, log, places, repeats))
     return tallies

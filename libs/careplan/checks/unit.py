@@ -12,6 +12,7 @@ from careplan.checks.scan import Scan
 from careplan.findings import Finding, FindingLog
 from careplan.kinds import IMAGE_KIND, label_of
 from careplan.layout import layout_of
+from careplan.units import PARENT_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +61,7 @@ def check_unit(files: Sequence[DataFile], context: Context) -> UnitReport:
     facts = _facts(made, context)
     opened: dict[str, FileFacts] = {}
     scans: list[Scan] = []
-    for file, member in zip(files, made.members, strict=False):
+    for file, member in sorted(zip(files, made.members, strict=False), key=_parents_first):
         if member.name is None or facts is None or member.name.kind == IMAGE_KIND:
             continue
         scan = _scan(file, member, member.name, facts, context, log)
@@ -76,6 +77,11 @@ def check_unit(files: Sequence[DataFile], context: Context) -> UnitReport:
     return _report(files, made, log)
 
 
+def _parents_first(pair: tuple[DataFile, Member]) -> bool:
+    """What is said once for a whole unit is then said in its parent form."""
+    return pair[1].kind not in PARENT_KINDS
+
+
 def _facts(made: Composition, context: Context) -> UnitFacts | None:
     if made.leader is None:
         return None
@@ -86,6 +92,7 @@ def _facts(made: Composition, context: Context) -> UnitFacts | None:
         sender_role=made.sender_role,
         recipient_role=made.recipient_role,
         preventive=made.preventive,
+        by_month=made.membership is not None and made.membership.unit.month_in_name,
         pictures=frozenset(member.file.casefold() for member in made.members if member.kind == IMAGE_KIND),
     )
 
@@ -134,7 +141,7 @@ def _report(files: Sequence[DataFile], made: Composition, log: FindingLog) -> Un
         for member in made.members
     }
     return UnitReport(
-        findings=log.listed(),
+        findings=log.listed([member.file for member in made.members]),
         unit=made.membership.unit.unit if made.membership and made.complete else None,
         csv_version=leader.csv_version if leader else None,
         months=made.months,

@@ -1,7 +1,7 @@
 """The engines of a laptop or a test: real Kafka, PostgreSQL and S3 without Docker, without root, from `pip` alone.
 
-`up(home)` starts them and hands back a `Running`; other processes find them by `addresses(home)`. However the process that
-called `up` dies, the engines end within ten seconds of it. This package knows nothing of the product.
+`up(home)` starts them and hands back a `Running`; other processes find them by `addresses(home)`. However the process
+that called `up` dies, the engines end within ten seconds of it. This package knows nothing of the product.
 """
 
 from todoke.engines.model import ENGINES, Addresses, EngineError, PortPlan, S3Address

@@ -16,7 +16,7 @@ HOME_VERSION = "1"
 """Raised when the layout of the engines' data changes so that an older or newer program must keep its hands off."""
 
 _FREE_BYTES_MIN = 1 << 30
-"""Kafka and PostgreSQL stop in the middle of their work on a full disk; a gibibyte is a day of a small office's trying out."""
+"""Kafka and PostgreSQL stop in the middle of their work on a full disk; a gibibyte is some days of trying out."""
 
 _LAST_OWNER_SECONDS = 12.0
 """An owner that died leaves its engines up to ten seconds to end; then the lock is free."""
@@ -157,7 +157,9 @@ class Home:
 def write_private(file: Path, text: str) -> None:
     """Write a file of mode 0600 so that a reader, or a crash, never sees half of it."""
     part = file.with_name(f".{file.name}.{os.getpid()}")
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+    part.unlink(missing_ok=True)
+    part.touch(mode=0o600)
+    with part.open("w", encoding="utf-8") as out:
         out.write(text)
         out.flush()
         os.fsync(out.fileno())

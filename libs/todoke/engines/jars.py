@@ -36,7 +36,8 @@ def listed() -> list[Jar]:
     for line in lines:
         if line and not line.startswith("#"):
             coordinates, sha256 = line.split()
-            jars.append(Jar(*coordinates.split(":"), sha256))
+            group, artifact, version = coordinates.split(":")
+            jars.append(Jar(group, artifact, version, sha256))
     return jars
 
 
@@ -73,8 +74,7 @@ def _is_right(file: Path, jar: Jar) -> bool:
 
 
 def _fetch(jars: list[Jar], folder: Path) -> None:
-    # Imported here: it is heavy, and needed once in a machine's life.
-    from jgo.maven import MavenContext
+    from jgo.maven import MavenContext  # noqa: PLC0415 - heavy, and needed once in a machine's life
 
     logging.getLogger("jgo").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch:
@@ -84,14 +84,12 @@ def _fetch(jars: list[Jar], folder: Path) -> None:
             try:
                 got = Path(context.create_dependency(f"{jar.group}:{jar.artifact}:{jar.version}").artifact.resolve())
             except Exception as error:
-                raise EngineError(f"The jar {jar.artifact} {jar.version} of Kafka cannot be fetched: {error}.") from error
+                raise EngineError(
+                    f"The jar {jar.artifact} {jar.version} of Kafka cannot be fetched: {error}."
+                ) from error
             if not _is_right(got, jar):
                 raise EngineError(f"The jar {jar.artifact} {jar.version} that was fetched is not the one of the list.")
             got.replace(folder / jar.file_name)
 
         with ThreadPoolExecutor(_FETCHERS) as pool:
             list(pool.map(fetch, jars))
-
-
-if __name__ == "__main__":
-    class_path()

@@ -1,5 +1,6 @@
 """Apache Kafka in KRaft mode: one node that is broker and controller, on the Java that a package brings."""
 
+import base64
 import signal
 import subprocess
 import uuid
@@ -131,8 +132,6 @@ class Kafka(Engine):
 
 def _cluster_id() -> str:
     """A new cluster's id: 16 random bytes in URL-safe Base64 without padding, never beginning with a dash."""
-    import base64
-
     while True:
         text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         if not text.startswith("-"):

@@ -1,8 +1,9 @@
 """Keeps one engine: starts it, and ends it when whoever asked for it is gone.
 
-A program of its own, run with nothing but the standard library (`python -I -S keeper.py SPEC`). Its standard input is a pipe
-that only the caller holds: end of file means the caller is dead or lets go, so the engine is stopped cleanly and the
-keeper ends. If the keeper itself is killed, the kernel kills the engine (PR_SET_PDEATHSIG, set from the keeper's only thread).
+A program of its own, run with nothing but the standard library (`python -I -S keeper.py SPEC`). Its standard input is a
+pipe that only the caller holds: end of file means the caller is dead or lets go, so the engine is stopped cleanly and
+the keeper ends. If the keeper itself is killed, the kernel kills the engine (PR_SET_PDEATHSIG, set from the keeper's
+only thread).
 """
 
 import contextlib
@@ -27,8 +28,8 @@ _PARENT_LOOK_SECONDS = 1.0
 def _become(libc: ctypes.CDLL, uid: int, gid: int) -> None:
     """Give up root for another user, who may still walk into folders closed to others.
 
-    PostgreSQL refuses to run as root. Its data may lie below a folder that only root may enter (a checkout in root's own
-    home); the one capability kept lets the server find it, without opening that folder for everybody.
+    PostgreSQL refuses to run as root. Its data may lie below a folder that only root may enter (a checkout in root's
+    own home); the one capability kept lets the server find it, without opening that folder for everybody.
     """
     libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
     os.setgroups([])

@@ -59,7 +59,9 @@ def settle(asked: PortPlan | None, remembered: PortPlan | None, engines: Iterabl
         for engine in names:
             for name, port in asked.of(engine).items():
                 if not is_free(port):
-                    raise EngineError(f"Port {port} ({name}) is taken by another program: stop it or give another port.")
+                    raise EngineError(
+                        f"Port {port} ({name}) is taken by another program: stop it or give another port."
+                    )
         return asked
     if remembered is not None and all(is_free(port) for engine in names for port in remembered.of(engine).values()):
         return remembered

@@ -94,7 +94,7 @@ class Postgres(Engine):
         file = self.folder / "postmaster.pid"
         try:
             pid = int(file.read_text().splitlines()[0])
-            is_ours = os.path.samefile(f"/proc/{pid}/cwd", self.folder)
+            is_ours = Path(f"/proc/{pid}/cwd").samefile(self.folder)
         except (OSError, ValueError, IndexError):
             return
         if not is_ours:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -36,7 +37,7 @@ class Command:
     """
 
     argv: list[str]
-    stop: list[tuple[int, float]]
+    stop: Sequence[tuple[int, float]]
     user: tuple[int, int] | None = None
     env: dict[str, str] = field(default_factory=dict)
 
@@ -71,7 +72,7 @@ class Engine(ABC):
     def is_ready(self) -> bool:
         """Whether it serves now; called often, answers fast, never raises."""
 
-    def finish(self) -> None:
+    def finish(self) -> None:  # noqa: B027 - most engines need nothing here
         """What can only be done when it serves; nothing by default."""
 
     @property
@@ -177,6 +178,6 @@ class Engine(ABC):
 
 
 def plain_environment(**more: str) -> dict[str, str]:
-    """The few variables an engine may inherit: what the caller's shell says to Java or PostgreSQL is not meant for it."""
+    """The few variables an engine may inherit: what the shell says to Java or PostgreSQL is not meant for it."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "TZ") if name in os.environ}
     return {**kept, "LC_ALL": "C.UTF-8", **more}

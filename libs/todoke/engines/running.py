@@ -168,7 +168,9 @@ def addresses(home: Path) -> Addresses:
     place = Home(home)
     state = place.state()
     if state is None or not state.keepers:
-        raise EngineError(f"No engines run on the home {place.path}: start them with `todoke up` or `todoke engines up`.")
+        raise EngineError(
+            f"No engines run on the home {place.path}: start them with `todoke up` or `todoke engines up`."
+        )
     return _addresses(place, state.ports)
 
 

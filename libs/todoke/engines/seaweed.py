@@ -94,7 +94,7 @@ class Seaweed(Engine):
             return False
         question = f"http://{LOOPBACK}:{self.ports.weed_master}/dir/assign?collection={BUCKET}"
         try:
-            with urllib.request.urlopen(question, timeout=_ASK_SECONDS) as answer:  # noqa: S310 - our own loopback
+            with urllib.request.urlopen(question, timeout=_ASK_SECONDS) as answer:
                 return "fid" in json.load(answer)
         except (OSError, ValueError):
             return False

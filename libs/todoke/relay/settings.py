@@ -38,6 +38,7 @@ class Settings(BaseSettings):
 
     `kafka` is `host:port,…`; `postgres` an administrator's DSN, used for migrations and as the address of the roles;
     `keys` the folder of key files (0700), apart from the data; `demo` keeps practice passwords final.
+    `webhooks_to_private_addresses` lets webhooks go to this machine and to http (practice and tests only).
     """
 
     model_config = SettingsConfigDict(env_prefix="TODOKE_", env_nested_delimiter="__", frozen=True, extra="ignore")
@@ -51,6 +52,7 @@ class Settings(BaseSettings):
     registry_address: str | None = None
     limits: Limits = Field(default_factory=Limits)
     mail: MailSettings = Field(default_factory=MailSettings)
+    webhooks_to_private_addresses: bool = False
     partitions: int = 6
     replication: int = 1
     driver: str = "faststream"

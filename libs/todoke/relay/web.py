@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import ORJSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -68,7 +68,7 @@ def application(
 
 def problem_response(problem: Problem) -> Response:
     """The answer for a problem."""
-    return ORJSONResponse(
+    return JSONResponse(
         problem.body(), status_code=problem.status, headers=problem.headers(), media_type=MEDIA_TYPE
     )
 
@@ -81,7 +81,7 @@ def _add_health(app: FastAPI, metrics: Metrics, health: Health) -> None:
     @app.get("/health/ready", include_in_schema=False)
     async def ready() -> Response:
         state = await health()
-        return ORJSONResponse(state, status_code=503 if state["status"] == "away" else 200)
+        return JSONResponse(state, status_code=503 if state["status"] == "away" else 200)
 
     @app.get("/metrics", include_in_schema=False)
     async def show_metrics() -> Response:

@@ -97,7 +97,7 @@ CREATE TABLE session (
     CHECK ((scope = 'usage') = (user_id IS NULL))
 );
 CREATE INDEX session_office ON session (office, user_id);
-CREATE INDEX session_user ON session (user_id);
+CREATE INDEX session_person ON session (user_id);
 CREATE INDEX session_until ON session (until);
 SELECT office_policy('session', 'office'), grant_worker('session');
 
