@@ -1,8 +1,8 @@
 """What every test may lean on: the engines of this run, and the meaning of the markers.
 
 One set of real engines serves a whole test run. The first worker that asks for it starts a host process
-(`engine_host.py`), which watches the run's first process and ends the engines when that is gone, however it went. A test that kills engines
-starts a set of its own with `todoke.engines.up`.
+(`engine_host.py`), which watches the run's first process and ends the engines when that is gone, however it went. A
+test that kills engines starts a set of its own with `todoke.engines.up`.
 """
 
 import contextlib

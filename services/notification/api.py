@@ -235,46 +235,48 @@ def _refuse_unfit(targets: Sequence[MailTarget], prints: Sequence[bytes]) -> Non
 def router(access: Access, settings: Settings) -> APIRouter:
     """The routes under `/v1/notifications`."""
     routes = APIRouter(prefix="/v1/notifications", tags=["notifications"])
-    asking = Annotated[Caller, Depends(access.caller)]
 
-    @routes.post("/webhooks", status_code=201, summary="Make a webhook; its secret is shown once")
-    async def post_webhook(wanted: WebhookWanted, caller: asking) -> WebhookMade:
+    def managing(caller: Annotated[Caller, Depends(access.caller)]) -> Caller:
         access.require(caller, "manage")
-        return await settings.add_webhook(caller, wanted)
+        return caller
 
-    @routes.get("/webhooks", summary="The office's webhooks")
-    async def get_webhooks(caller: asking) -> Webhooks:
-        access.require(caller, "manage")
-        return Webhooks(items=await settings.webhooks(caller))
-
-    @routes.get("/webhooks/{webhook_id}", summary="One webhook with its last results")
-    async def get_webhook(webhook_id: UUID, caller: asking) -> Webhook:
-        access.require(caller, "manage")
-        return await settings.webhook(caller, webhook_id)
-
-    @routes.delete("/webhooks/{webhook_id}", status_code=204, summary="End a webhook")
-    async def delete_webhook(webhook_id: UUID, caller: asking) -> Response:
-        access.require(caller, "manage")
-        await settings.remove_webhook(caller, webhook_id)
-        return Response(status_code=204)
-
-    @routes.post("/test", status_code=202, summary="Send a test to one's addresses and webhooks")
-    async def post_test(caller: asking) -> Tested:
-        manages = "admin" in caller.roles
-        if manages:
-            access.require(caller, "manage")
-        return await settings.test(caller, manages=manages)
-
-    @routes.get("/{owner}", summary="One's own settings, or the office's")
-    async def get_settings(owner: Owner, caller: asking) -> MailSettings:
+    def owning(owner: Owner, caller: Annotated[Caller, Depends(access.caller)]) -> Caller:
         if owner == "office":
             access.require(caller, "manage")
+        return caller
+
+    _add_webhooks(routes, settings, Annotated[Caller, Depends(managing)])
+    Own = Annotated[Caller, Depends(owning)]  # noqa: N806 (a type)
+
+    @routes.post("/test", status_code=202, summary="Send a test to one's addresses and webhooks")
+    async def post_test(caller: Annotated[Caller, Depends(access.caller)]) -> Tested:
+        return await settings.test(caller, manages="admin" in caller.roles)
+
+    @routes.get("/{owner}", summary="One's own settings, or the office's")
+    async def get_settings(owner: Owner, caller: Own) -> MailSettings:
         return await settings.mail(caller, owner)
 
     @routes.put("/{owner}", summary="Replace them")
-    async def put_settings(owner: Owner, wanted: MailSettings, caller: asking) -> MailSettings:
-        if owner == "office":
-            access.require(caller, "manage")
+    async def put_settings(owner: Owner, wanted: MailSettings, caller: Own) -> MailSettings:
         return await settings.set_mail(caller, owner, wanted)
 
     return routes
+
+
+def _add_webhooks(routes: APIRouter, settings: Settings, managing: Any) -> None:
+    @routes.post("/webhooks", status_code=201, summary="Make a webhook; its secret is shown once")
+    async def post_webhook(wanted: WebhookWanted, caller: managing) -> WebhookMade:
+        return await settings.add_webhook(caller, wanted)
+
+    @routes.get("/webhooks", summary="The office's webhooks")
+    async def get_webhooks(caller: managing) -> Webhooks:
+        return Webhooks(items=await settings.webhooks(caller))
+
+    @routes.get("/webhooks/{webhook_id}", summary="One webhook with its last results")
+    async def get_webhook(webhook_id: UUID, caller: managing) -> Webhook:
+        return await settings.webhook(caller, webhook_id)
+
+    @routes.delete("/webhooks/{webhook_id}", status_code=204, summary="End a webhook")
+    async def delete_webhook(webhook_id: UUID, caller: managing) -> Response:
+        await settings.remove_webhook(caller, webhook_id)
+        return Response(status_code=204)

@@ -58,8 +58,9 @@ PAUSES: Sequence[timedelta] = (
     timedelta(hours=20),
     timedelta(hours=24),
 )
-"""Pauses after the tries; after the last one a target is given up, about three days after the event. The first is longer
-than a try may take, so that a try whose end was lost is not repeated beside itself."""
+"""Pauses after the tries; after the last one a target is given up, about three days after the event.
+
+The first is longer than a try may take, so that a try whose end was lost is not repeated beside itself."""
 
 MAILS_SHOWN = 5
 """Partners that a letter names for one kind of event; the rest is counted."""
@@ -134,8 +135,8 @@ def next_pause(attempts: int, fraction: float) -> timedelta | None:
 @functools.cache
 def sentences() -> Mapping[str, str]:
     """What each kind of event is called in a letter."""
-    with resources.files(__package__).joinpath("wording_ja.csv").open(encoding="utf-8", newline="") as table:
-        return {row["event"]: row["sentence"] for row in csv.DictReader(table)}
+    table = resources.files(__package__).joinpath("wording_ja.csv").read_text(encoding="utf-8")
+    return {row["event"]: row["sentence"] for row in csv.DictReader(table.splitlines())}
 
 
 @functools.cache

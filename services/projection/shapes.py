@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from services.projection.rules import Box, Status
 from todoke.relay.clock import JAPAN
@@ -14,6 +14,8 @@ PAGE_ITEMS = 50
 PAGE_ITEMS_MAX = 200
 SEARCH_CHARACTERS_MAX = 100
 """More than any office name or file name that somebody would type."""
+
+_FIRST_YEAR, _LAST_YEAR = 1900, 9000
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -211,23 +213,15 @@ class SystemStatus(BaseModel):
 def _start(value: Any) -> Any:
     """A day means its beginning in Japan."""
     if isinstance(value, str) and _DAY.fullmatch(value):
-        return datetime.combine(_day(value), time(), JAPAN)
+        return datetime.combine(date.fromisoformat(value), time(), JAPAN)
     return _plus(value)
 
 
 def _end(value: Any) -> Any:
     """A day means its end in Japan."""
-    if isinstance(value, str) and _DAY.fullmatch(value):
-        return datetime.combine(_day(value) + timedelta(days=1), time(), JAPAN)
+    if isinstance(value, str) and _DAY.fullmatch(value) and value < str(_LAST_YEAR):
+        return datetime.combine(date.fromisoformat(value) + timedelta(days=1), time(), JAPAN)
     return _plus(value)
-
-
-def _day(value: str) -> date:
-    """A calendar day. Raises `ValueError`, also for years whose neighbours Python cannot count."""
-    day = date.fromisoformat(value)
-    if not date.min < day < date(9999, 12, 1):
-        raise ValueError("no such day")
-    return day
 
 
 def _plus(value: Any) -> Any:
@@ -235,8 +229,18 @@ def _plus(value: Any) -> Any:
     return value.replace(" ", "+") if isinstance(value, str) and "T" in value else value
 
 
+def _countable(moment: datetime) -> datetime:
+    """In UTC. Raises `ValueError` near the ends of the calendar, where no other time zone can be counted."""
+    if not _FIRST_YEAR <= moment.year < _LAST_YEAR:
+        raise ValueError("no such year")
+    return moment.astimezone(UTC)
+
+
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+_Moment = Annotated[AwareDatetime, AfterValidator(_countable)]
 
 
 class Filters(BaseModel):
@@ -251,8 +255,8 @@ class Filters(BaseModel):
     sequence: Annotated[str | None, Field(pattern=r"^[0-9]{14}$")] = None
     csv_version: Annotated[str | None, Field(pattern=r"^[0-9]{6}$")] = None
     service_type: Annotated[str | None, Field(pattern=r"^[0-9A-Z]{2}$")] = None
-    since_moment: Annotated[AwareDatetime | None, BeforeValidator(_start), Field(alias="from")] = None
-    until_moment: Annotated[AwareDatetime | None, BeforeValidator(_end), Field(alias="to")] = None
+    since_moment: Annotated[_Moment | None, BeforeValidator(_start), Field(alias="from")] = None
+    until_moment: Annotated[_Moment | None, BeforeValidator(_end), Field(alias="to")] = None
     findings: bool | None = None
 
     @property
@@ -270,14 +274,10 @@ class Filters(BaseModel):
             "sequence": self.sequence,
             "csv_version": self.csv_version,
             "service_type": self.service_type,
-            "since": _utc(self.since_moment),
-            "until": _utc(self.until_moment),
+            "since": self.since_moment,
+            "until": self.until_moment,
             "findings": self.findings,
         }
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.astimezone(UTC)
 
 
 class SentQuery(Filters):

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from services.registry.passwords import Passwords
 from services.registry.rules import (
     FAILURES_FORGOTTEN,
+    KNOWN_NETWORK,
     NETWORK_WINDOW,
     lock_for,
     network_lock_for,
@@ -71,7 +72,7 @@ class Logins:
             fits = await self._passwords.check(typed.password, row["password_hash"] if row else None)
             async with self._db.api(None) as tx:
                 if fits and await _belongs(row, typed, second_factor, tx):
-                    await _store.forget_failures(tx.db, account=account, network=typed.network)
+                    await _store.note_success(tx.db, account=account, network=typed.network, now=tx.now)
                     return dict(row)
                 subject = typed.person_id or (row["subject"] if row else "")
                 await _count_failure(tx, account, typed.network, subject)
@@ -85,7 +86,7 @@ async def _belongs(row: Mapping[str, Any], typed: Typed, second_factor: SecondFa
 
 
 async def _refuse_locked(tx: Tx, account: bytes, network: str) -> None:
-    locks = await _store.locks(tx.db, account=account, network=network, now=tx.now)
+    locks = await _store.locks(tx.db, account=account, network=network, now=tx.now, known_after=tx.now - KNOWN_NETWORK)
     if locks:
         seconds = math.ceil(max((lock["locked_until"] - tx.now).total_seconds() for lock in locks))
         raise Problem("TDK-LOCKED", retry_after=seconds, minutes=math.ceil(seconds / _SECONDS_PER_MINUTE))

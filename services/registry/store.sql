@@ -121,9 +121,12 @@ SELECT subject, office, name, password_hash, must_change, person_must_change, is
 FROM find_login(:kind, :login_id, :person_id);
 
 -- name: locks
--- Whether this ID is locked for this network, or the whole network (the empty account) is.
-SELECT account, locked_until FROM login_lock
-WHERE network = :network AND account IN (:account, ''::bytea) AND locked_until > :now;
+-- Whether this ID is locked for this network, or the whole network (the empty account) is for IDs unknown there.
+SELECT l.account, l.locked_until FROM login_lock l
+WHERE l.network = :network AND l.account IN (:account, ''::bytea) AND l.locked_until > :now
+  AND (l.account <> '' OR NOT EXISTS (
+      SELECT FROM login_lock own
+      WHERE own.account = :account AND own.network = :network AND own.succeeded_at > :known_after));
 
 -- name: count_failure$
 -- One more failure; the count starts again when the last one, or the first of the count, is too long ago.
@@ -141,9 +144,13 @@ RETURNING failures;
 -- Lock an ID for a network (or a whole network) until a moment.
 UPDATE login_lock SET locked_until = :until WHERE account = :account AND network = :network;
 
--- name: forget_failures!
--- After a success this ID starts at zero for this network.
-DELETE FROM login_lock WHERE account = :account AND network = :network;
+-- name: note_success!
+-- After a success this ID starts at zero for this network, and is known there.
+INSERT INTO login_lock (account, network, failures, first_at, last_at, succeeded_at)
+VALUES (:account, :network, 0, :now, :now, :now)
+ON CONFLICT (account, network) DO UPDATE
+SET failures = 0, first_at = excluded.first_at, last_at = excluded.last_at, locked_until = NULL,
+    succeeded_at = excluded.succeeded_at;
 
 -- name: note_failure!
 -- Keep a failure to tell its owner at the next login.
@@ -253,8 +260,8 @@ DELETE FROM session_ended WHERE ended_at < :before;
 DELETE FROM session WHERE until < :before;
 
 -- name: sweep_locks!
--- Forget counts of failures that no longer matter.
-DELETE FROM login_lock WHERE last_at < :before;
+-- Forget counts of failures that no longer matter, of IDs that are not known in the network either.
+DELETE FROM login_lock WHERE last_at < :before AND (succeeded_at IS NULL OR succeeded_at < :known_after);
 
 -- name: sweep_failures!
 -- Forget failures that were long told or never will be.

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from services.registry.rules import FAILURES_FORGOTTEN
+from services.registry.rules import FAILURES_FORGOTTEN, KNOWN_NETWORK
 from todoke.relay.access import REMEMBERED_SECONDS
 from todoke.relay.postgres import Database, queries
 
@@ -28,5 +28,5 @@ class Sweeper:
         async with self._db.worker() as tx:
             await _store.sweep_feed(tx.db, before=tx.now - KEEP_FEED)
             await _store.sweep_sessions(tx.db, before=tx.now - KEEP_SESSIONS)
-            await _store.sweep_locks(tx.db, before=tx.now - FAILURES_FORGOTTEN)
+            await _store.sweep_locks(tx.db, before=tx.now - FAILURES_FORGOTTEN, known_after=tx.now - KNOWN_NETWORK)
             await _store.sweep_failures(tx.db, before=tx.now - KEEP_FAILURES)

@@ -64,7 +64,7 @@ def inspect_jpeg(data: bytes) -> set[str]:
             found.add(APPENDED)
     except Broken as broken:
         return found | {broken.code}
-    return found | _decoded(data, (walk.width // 8, walk.height // 8))
+    return found | _decoded(data, (-(-walk.width // 8), -(-walk.height // 8)))
 
 
 def _company(data: bytes) -> set[str]:

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import SecretStr
 
+from todoke.engines import Addresses
 from todoke.relay import seal
 from todoke.relay.bundle import Span, build_bundle, read_parts
 from todoke.relay.clock import Ports, SystemClock
@@ -28,10 +29,15 @@ from todoke.relay.settings import S3Settings
 CLOCK = SystemClock()
 
 
-@pytest.fixture(name="settings", scope="module")
-def settings_fixture() -> S3Settings:
+@pytest.fixture(name="settings")
+def settings_fixture(engines: Addresses) -> S3Settings:
+    s3 = engines.s3
     return S3Settings(
-        endpoint="http://127.0.0.1:24113", access_key="AK", secret_key=SecretStr("SKSKSK"), bucket="objects-test"
+        endpoint=s3.endpoint,
+        access_key=s3.access_key,
+        secret_key=SecretStr(s3.secret_key),
+        bucket=s3.bucket,
+        region=s3.region,
     )
 
 

@@ -124,6 +124,7 @@ def _check_parties(named: list[Member], leader: FileName, context: Context, log:
         elif name.recipient_office != context.recipient.number and leader.sender_office != leader.recipient_office:
             _odd(member, log, "TDK-NAME-RECIPIENT", name.recipient_office)
         elif name.csv_version != leader.csv_version:
+            log.first("TDK-VERSIONS-MIXED", member.file, leader.csv_version)  # its rows need not be said as well
             _odd(member, log, "TDK-VERSIONS-MIXED", name.csv_version)
         elif name.parties != leader.parties:
             _odd(member, log, "TDK-OTHER-UNIT", "_".join(part or "" for part in name.parties))

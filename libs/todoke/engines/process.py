@@ -20,7 +20,7 @@ _READY_SECONDS = 90.0
 
 _POLL_SECONDS = 0.02
 _LOG_BYTES_MAX = 5 << 20
-_LOG_TAIL_LINES = 12
+_LOG_TAIL_LINES = 4
 _STOP_SECONDS = 9.5
 """The keeper's own steps take eight seconds at most."""
 
@@ -58,6 +58,7 @@ class Engine(ABC):
         self.ports = ports
         self._lock = lock
         self._keeper: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
         self.pid = 0
 
     @abstractmethod
@@ -94,6 +95,8 @@ class Engine(ABC):
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > _LOG_BYTES_MAX:
             self.log.replace(self.log.with_suffix(".log.1"))
+        self.log.touch(mode=0o600)
+        self._log_start = self.log.stat().st_size
         self.prepare()
         self._spawn()
         deadline = time.monotonic() + _READY_SECONDS
@@ -108,9 +111,13 @@ class Engine(ABC):
 
     def run_once(self, command: Command) -> int:
         """Run a program of the engine to its end, under a keeper too; the answer is 0 when it went well."""
-        return self._under_keeper(command, self.folder.parent)[0].wait()
+        process, _ = self._under_keeper(command, self.folder.parent)
+        assert process.stdin is not None  # noqa: S101 - it is a pipe
+        with process.stdin:
+            return process.wait()
 
     def _spawn(self) -> None:
+        self.let_go()
         self._keeper, self.pid = self._under_keeper(self.command(), self.folder)
 
     def _under_keeper(self, command: Command, folder: Path) -> tuple["subprocess.Popen[bytes]", int]:
@@ -169,11 +176,10 @@ class Engine(ABC):
             self.let_go()
 
     def last_words(self) -> str:
-        """The end of its log, on one line."""
-        try:
-            lines = self.log.read_text(errors="replace").splitlines()
-        except OSError:
-            return "none"
+        """The end of what it printed since its last start, on one line."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            lines = log.read().decode(errors="replace").splitlines()
         return " | ".join(line.strip() for line in lines[-_LOG_TAIL_LINES:] if line.strip()) or "none"
 
 

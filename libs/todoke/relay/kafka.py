@@ -7,9 +7,10 @@ hand raw records to `consumer.Discipline` and never let an exception pass.
 
 import asyncio
 import contextlib
+import dataclasses
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Union
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -28,6 +29,7 @@ from faststream.kafka.message import KafkaAckableMessage
 from faststream.specification import AsyncAPI
 from structlog.typing import FilteringBoundLogger
 
+from todoke.events import Event, topic_of
 from todoke.relay.consumer import Discipline, Place
 from todoke.relay.faults import Transient
 from todoke.relay.limits import BATCH_RECORDS_MAX, KAFKA_BATCH_BYTES_MAX
@@ -415,19 +417,10 @@ class FastStreamHearing(Hearing):
 
 
 def subscription(discipline: Discipline, servers: str, settings: Mapping[str, Any]) -> tuple[KafkaBroker, Any]:
-    """FastStream's broker and subscriber for a discipline. Used to run it and to describe it (AsyncAPI)."""
+    """FastStream's broker and subscriber for a discipline. The handler gets raw records."""
     broker = KafkaBroker(servers, allow_auto_create_topics=False, graceful_timeout=20, apply_types=False, logger=None)
     subscriber = broker.subscriber(
-        *discipline.topics,
-        batch=True,
-        max_records=BATCH_RECORDS_MAX,
-        batch_timeout_ms=POLL_MS,
-        ack_policy=AckPolicy.MANUAL,
-        no_reply=True,
-        parser=_raw,
-        decoder=_undecoded,
-        listener=_Rebalances(discipline),
-        **settings,
+        *discipline.topics, listener=_Rebalances(discipline), **_subscriber_settings(), **settings
     )
 
     @subscriber
@@ -438,6 +431,18 @@ def subscription(discipline: Discipline, servers: str, settings: Mapping[str, An
         await discipline.poll(records)
 
     return broker, subscriber
+
+
+def _subscriber_settings() -> dict[str, Any]:
+    return {
+        "batch": True,
+        "max_records": BATCH_RECORDS_MAX,
+        "batch_timeout_ms": POLL_MS,
+        "ack_policy": AckPolicy.MANUAL,
+        "no_reply": True,
+        "parser": _raw,
+        "decoder": _undecoded,
+    }
 
 
 async def _raw(message: Any, _original: Callable[[Any], Awaitable[Any]]) -> KafkaAckableMessage:
@@ -465,12 +470,44 @@ async def _stop(stoppable: Any) -> None:
         await asyncio.wait_for(stoppable.stop(), 25)
 
 
-def asyncapi_of(brokers: Sequence[KafkaBroker]) -> str:
-    """AsyncAPI document of the subscriptions, YAML."""
-    first, *others = brokers
-    for other in others:
-        first.include_router(other)
-    return AsyncAPI(first, title="Todoke", version="1").to_specification().to_yaml()
+def describe(services: Sequence["Described"]) -> str:
+    """The AsyncAPI 3.0 document, YAML, of what these services hear and say, made by FastStream from subscribers and
+    publishers of the kind that run."""
+    broker = KafkaBroker("kafka:9092", apply_types=False, logger=None)
+    for service in services:
+        if service.hears:
+            subscriber = broker.subscriber(
+                *service.topics, title=f"{service.name} hears", **_subscriber_settings(), **service.settings
+            )
+            subscriber(_documented(service))
+        if service.says:
+            payload = Union[tuple(service.says)]  # noqa: UP007 (made at run time)
+            broker.publisher(topic_of(service.name), title=f"{service.name} says", schema=payload)
+    return AsyncAPI(broker, title="Todoke", version="1").to_specification().to_yaml()
+
+
+def _documented(service: "Described") -> Callable[..., Awaitable[None]]:
+    async def hear(records: Any) -> None:  # noqa: ANN401 (annotated below, for the document)
+        del records
+
+    hear.__annotations__["records"] = list[Union[tuple(service.hears)]]  # type: ignore[misc]  # noqa: UP007
+    hear.__doc__ = f"What {service.name} hears, in batches; the group is {service.settings['group_id']}."
+    return hear
+
+
+@dataclasses.dataclass(frozen=True)
+class Described:
+    """What the document needs to know of a service."""
+
+    name: str
+    topics: tuple[str, ...]
+    hears: tuple[type[Event], ...]
+    says: tuple[type[Event], ...]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings with which its consumer runs."""
+        return consumer_settings(self.name, "1")
 
 
 # --- reading without a group ---------------------------------------------------------------------------------------

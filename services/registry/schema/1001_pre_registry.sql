@@ -132,7 +132,8 @@ CREATE INDEX session_ended_at ON session_ended (ended_at);
 SELECT grant_worker('session_feed'), grant_worker('session_ended');
 
 -- Failures per typed ID and network, known or not: `account` is an HMAC of what was typed, because people type
--- passwords into the wrong field. The empty account counts all failures of the network.
+-- passwords into the wrong field. The empty account counts all failures of the network; its lock does not touch IDs
+-- that logged in from there lately (`succeeded_at`), so a guesser behind the same address locks no colleague out.
 CREATE TABLE login_lock (
     account bytea NOT NULL,
     network text NOT NULL,
@@ -140,6 +141,7 @@ CREATE TABLE login_lock (
     first_at timestamptz NOT NULL,
     last_at timestamptz NOT NULL,
     locked_until timestamptz,
+    succeeded_at timestamptz,
     PRIMARY KEY (account, network)
 );
 CREATE INDEX login_lock_last ON login_lock (last_at);

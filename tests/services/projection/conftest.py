@@ -310,7 +310,7 @@ class Office:
         self.headers = projection.token(number, **claims)
 
     async def get(self, url: str, headers: dict[str, str] | None = None, **query: Any) -> httpx.Response:
-        return await self._client.get(url, params=query, headers={**self.headers, **(headers or {})})
+        return await self._client.get(url, params=query or None, headers={**self.headers, **(headers or {})})
 
     async def items(self, box: str, **query: Any) -> list[dict[str, Any]]:
         answer = await self.get(f"/v1/{box}", **query)

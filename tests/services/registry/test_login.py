@@ -28,7 +28,9 @@ async def test_both_steps_open_a_session(registry: Registry) -> None:
 
 
 async def test_full_width_letters_and_spaces_are_accepted(registry: Registry) -> None:
-    answer = await registry.first_step(" ｃ" + MANAGER.c_id[1:].translate(str.maketrans("0123456789", "０１２３４５６７８９")))
+    answer = await registry.first_step(
+        " ｃ" + MANAGER.c_id[1:].translate(str.maketrans("0123456789", "０１２３４５６７８９"))
+    )
     assert answer.status_code == 200
 
 
@@ -121,6 +123,19 @@ async def test_outsider_locks_nobody_else_out(registry: Registry) -> None:
     assert (await registry.first_step(MANAGER.c_id)).status_code == 200
 
 
+async def test_locked_network_keeps_out_only_ids_unknown_there(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.registry.rules.NETWORK_FAILURES_FREE", 3)
+    await registry.log_in(MANAGER)
+    for guess in range(3):
+        assert (await registry.first_step(f"c000000{guess}000", WRONG)).status_code == 401
+    assert (await registry.first_step(HELPER.c_id)).status_code == 429
+    await registry.log_in(MANAGER)
+    registry.clock.move(timedelta(minutes=16))
+    await registry.log_in(HELPER)
+
+
 async def test_success_forgets_the_failures(registry: Registry) -> None:
     for _ in range(2):
         for _ in range(9):
@@ -134,20 +149,18 @@ async def test_office_without_licence_has_the_usage_site_only(registry: Registry
     step = (await registry.first_step(newcomer.c_id)).json()["step_token"]
     answer = await registry.second_step(step, newcomer.kj_id)
     assert (answer.status_code, answer.json()["code"]) == (403, "TDK-NO-LICENCE-ANY")
-    usage = await registry.http.post(
-        "/v1/session/usage", json={"user_id": newcomer.kj_id, "password": OFFICE_PASSWORD}
-    )
+    usage = await registry.http.post("/v1/session/usage", json={"user_id": newcomer.kj_id, "password": OFFICE_PASSWORD})
     assert usage.status_code == 200
     assert usage.json()["user"] is None
     assert (await registry.get("/v1/office", usage.json())).json()["c_id"] == newcomer.c_id
     assert (await registry.get("/v1/offices", usage.json())).status_code == 403
 
 
-@pytest.mark.parametrize("body", ["{", "[]", '{"user_id": 1, "password": "x"}', '{"user_id": "\\ud800", "password": ""}'])
+@pytest.mark.parametrize(
+    "body", ["{", "[]", '{"user_id": 1, "password": "x"}', '{"user_id": "\\ud800", "password": ""}']
+)
 async def test_bad_bodies_are_refused(registry: Registry, body: str) -> None:
-    answer = await registry.http.post(
-        "/v1/session/system", content=body, headers={"Content-Type": "application/json"}
-    )
+    answer = await registry.http.post("/v1/session/system", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code in {400, 422}
 
 

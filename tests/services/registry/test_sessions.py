@@ -2,16 +2,21 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
+from fastapi.security import HTTPAuthorizationCredentials
 
+from services.registry import offices
 from services.registry.sessions import ended_feed
 from todoke.relay.access import FEED_PATH, INTERNAL_SECRET_HEADER, Access, EndedPage, EndedSessions
 from todoke.relay.faults import Transient
 from todoke.relay.limits import Limits
 from todoke.relay.problem import Problem
 from todoke.relay.rates import RateLimits
+from todoke.relay.testing import ManualClock
 
 from .conftest import HELPER, MANAGER, OFFICE_PASSWORD, PERSON_PASSWORD, Login, Registry, bearer
 
@@ -109,8 +114,6 @@ async def test_one_session_ends_another_of_the_same_person_only(registry: Regist
 
 async def test_person_sees_and_ends_own_sessions_at_other_offices(registry: Registry) -> None:
     async with registry.stage.db.worker() as tx:
-        from services.registry import offices  # noqa: PLC0415 (only this test gives a second office)
-
         await offices.set_user(tx, HELPER.office, MANAGER.c_id, ["viewer"], "active")
     here = await registry.log_in(MANAGER)
     there = await registry.log_in(Login(HELPER.office, MANAGER.c_id))
@@ -171,8 +174,6 @@ async def test_office_password_is_changed_by_its_administrator(registry: Registr
 
 
 async def test_ended_membership_ends_the_session_at_its_next_refresh(registry: Registry) -> None:
-    from services.registry import offices  # noqa: PLC0415 (only here)
-
     session = await registry.log_in(MANAGER)
     async with registry.stage.db.worker() as tx:
         await offices.set_user(tx, MANAGER.office, MANAGER.c_id, ["admin"], "ended")
@@ -198,8 +199,6 @@ async def test_restored_feed_is_read_from_the_start() -> None:
         asked.append(after)
         return pages.pop(0)
 
-    from todoke.relay.testing import ManualClock  # noqa: PLC0415 (the only test without a database)
-
     ended = EndedSessions(source, ManualClock())
     await ended.poll()
     await ended.poll()
@@ -209,8 +208,6 @@ async def test_restored_feed_is_read_from_the_start() -> None:
 
 
 async def test_process_without_registry_serves_and_says_so() -> None:
-    from todoke.relay.testing import ManualClock  # noqa: PLC0415 (as above)
-
     clock = ManualClock()
     answers = [EndedPage(last=0, upto=0, sessions=())]
 
@@ -229,7 +226,7 @@ async def test_process_without_registry_serves_and_says_so() -> None:
     assert not ended.fresh
 
 
-async def _change(registry: Registry, session: dict[str, str], which: str, old: str, new: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+async def _change(registry: Registry, session: dict[str, Any], which: str, old: str, new: str) -> httpx.Response:
     return await registry.http.post(
         "/v1/session/password",
         json={"which": which, "old": old, "new": new},
@@ -237,7 +234,5 @@ async def _change(registry: Registry, session: dict[str, str], which: str, old: 
     )
 
 
-def _credentials(token: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    from fastapi.security import HTTPAuthorizationCredentials  # noqa: PLC0415 (as the dependency hands it over)
-
+def _credentials(token: str) -> HTTPAuthorizationCredentials:
     return HTTPAuthorizationCredentials(scheme="Bearer", credentials=token)

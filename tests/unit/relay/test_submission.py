@@ -51,7 +51,12 @@ def refusals(names: Sequence[str] = (), **given: Any) -> list[tuple[str, str]]:
 def test_a_set_tells_everything_by_its_names() -> None:
     made = draft([PLAN, "記録.pdf", EXTRA])
     assert (made.recipient.number, made.sequence, made.sequence_made) == (RECIPIENT, "20250825121901", False)
-    assert (made.csv_version, made.months, made.sender_service, made.service_type) == ("202407", ("202509",), "43", "11")
+    assert (made.csv_version, made.months, made.sender_service, made.service_type) == (
+        "202407",
+        ("202509",),
+        "43",
+        "11",
+    )
     assert [(file.n, file.role, file.kind) for file in made.files] == [
         (1, "data", "UPPLAN"),
         (2, "attachment", None),

@@ -88,8 +88,8 @@ def test_any_bytes_in_any_chunks_come_out_as_they_went_in(data: bytes, cut: int)
     [
         ("name=files; filename=plain.csv", "plain.csv"),
         ("name=\"files\"; filename*=UTF-8''%E8%A8%88%E7%94%BB.pdf", "計画.pdf"),
-        ("name=\"files\"; filename=\"fallback.pdf\"; filename*=utf-8'ja'%E8%A1%A8.pdf", "表.pdf"),
-        ("name=\"files\"; filename*=utf-8''a.pdf; filename=\"b.pdf\"", "a.pdf"),
+        ('name="files"; filename="fallback.pdf"; filename*=utf-8\'ja\'%E8%A1%A8.pdf', "表.pdf"),
+        ('name="files"; filename*=utf-8\'\'a.pdf; filename="b.pdf"', "a.pdf"),
         ('name="files"; filename="say \\"hi\\".pdf"', 'say "hi".pdf'),
         ('name="files"; filename="C:\\dir\\a.pdf"', "C:\\dir\\a.pdf"),
         ('NAME="files"; FileName="第6表.csv"', "第6表.csv"),
@@ -139,11 +139,15 @@ BROKEN = {
     "name twice": encoded([(b'Content-Disposition: form-data; name="message"; name="message"', MESSAGE)]),
     "an attachment disposition": encoded([(b'Content-Disposition: attachment; name="message"', MESSAGE)]),
     "base64": encoded([(JSON_PART[0] + b"\r\nContent-Transfer-Encoding: base64", MESSAGE)]),
-    "a name that is no UTF-8": encoded([JSON_PART, (b'Content-Disposition: form-data; name="files"; filename="\x88"', b"")]),
+    "a name that is no UTF-8": encoded(
+        [JSON_PART, (b'Content-Disposition: form-data; name="files"; filename="\x88"', b"")]
+    ),
     "filename* in another charset": encoded(
         [JSON_PART, file_part("", b"", disposition="name=files; filename*=shift_jis''%82")]
     ),
-    "filename* that is no UTF-8": encoded([JSON_PART, file_part("", b"", disposition="name=files; filename*=utf-8''%82")]),
+    "filename* that is no UTF-8": encoded(
+        [JSON_PART, file_part("", b"", disposition="name=files; filename*=utf-8''%82")]
+    ),
     "a long header": encoded([(b"X-Long: " + b"x" * 5000 + b"\r\n" + JSON_PART[0], MESSAGE)]),
     "many headers": encoded([(b"X-A: b\r\n" * 9 + JSON_PART[0], MESSAGE)]),
 }

@@ -1,0 +1,367 @@
+"""The pool of parser children: whatever a file does to its parser, the answer is a finding, and the next file is fine."""
+
+import asyncio
+import io
+import os
+import signal
+import sys
+import zipfile
+import zlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pikepdf
+import psutil
+import pytest
+from PIL import Image
+
+import services
+from careplan import Finding
+from services.validation import attachments
+from services.validation.attachments import ParserPool
+from services.validation.parser_protocol import APPENDED, CONTENT, CPU_SECONDS_MAX, EXPANDS, KIND, UNREADABLE
+
+
+def picture(kind: str, size: tuple[int, int] = (64, 48)) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", size, "white").save(out, kind)
+    return out.getvalue()
+
+
+def document(*streams: tuple[bytes, str]) -> bytes:
+    made = pikepdf.Pdf.new()
+    made.add_blank_page()
+    for content, filters in streams:
+        stream = made.make_stream(b"")
+        stream.write(content, filter=pikepdf.Name(filters))
+        made.Root["/X" + str(len(made.objects))] = stream
+    out = io.BytesIO()
+    made.save(out, compress_streams=False, stream_decode_level=pikepdf.StreamDecodeLevel.none)
+    return out.getvalue()
+
+
+def office_document() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("word/vbaProject.bin", "x")
+    return out.getvalue()
+
+
+def codes(findings: tuple[Finding, ...]) -> list[str]:
+    assert all(finding.severity == "error" for finding in findings)
+    return [finding.code for finding in findings]
+
+
+def children_of_this_process() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "parser_child" in " ".join(child.cmdline())]
+
+
+@pytest.fixture(name="pool")
+async def pool_fixture() -> AsyncIterator[ParserPool]:
+    async with ParserPool(children=1) as pool:
+        yield pool
+    assert children_of_this_process() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("2025.03.01.pdf", document()),
+        ("A.PDF", document()),
+        ("写真.jpg", picture("JPEG")),
+        ("写真.JPEG", picture("JPEG")),
+        ("図.png", picture("PNG")),
+    ],
+)
+async def test_a_file_of_an_allowed_kind_passes(pool: ParserPool, name: str, data: bytes) -> None:
+    assert await pool.check(name, data) == ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a.exe",
+        "a.pdf.exe",
+        "a.docm",
+        "a.svg",
+        "a.html",
+        "a.pdf.zip",
+        "pdf",
+        ".pdf",
+        "a.pdf.",
+        "a",
+        "a.ｐｄｆ",
+        "a.heic",
+    ],
+)
+async def test_any_other_extension_is_refused_without_a_look_inside(pool: ParserPool, name: str) -> None:
+    assert codes(await pool.check(name, document())) == [KIND]
+    assert children_of_this_process() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.pdf", b"MZ\x90\x00" + bytes(2000)),
+        ("a.pdf", b"\x7fELF" + bytes(2000)),
+        ("a.pdf", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000)),
+        ("a.pdf", office_document()),
+        ("a.pdf", b"<html><script>alert(1)</script></html>"),
+        ("a.pdf", picture("PNG")),
+        ("a.pdf", b""),
+        ("a.jpg", picture("PNG")),
+        ("a.jpg", picture("GIF")),
+        ("a.jpg", b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR"),
+        ("a.png", picture("JPEG")),
+        ("a.png", b"<svg xmlns='http://www.w3.org/2000/svg'><script/></svg>"),
+        ("a.png", document()),
+    ],
+)
+async def test_content_that_is_not_what_the_extension_says_is_refused(pool: ParserPool, name: str, data: bytes) -> None:
+    assert codes(await pool.check(name, data)) == [CONTENT]
+
+
+async def test_a_finding_names_the_file_and_nothing_else(pool: ParserPool) -> None:
+    (finding,) = await pool.check("写真.jpg", picture("JPEG") + b"x")
+    assert finding == Finding(APPENDED, "error", "写真.jpg")
+
+
+async def test_children_start_with_the_first_file_and_are_kept(pool: ParserPool) -> None:
+    assert children_of_this_process() == []
+    await pool.check("a.pdf", document())
+    (first,) = children_of_this_process()
+    await pool.check("b.png", picture("PNG"))
+    assert children_of_this_process() == [first]
+
+
+async def test_a_child_has_no_environment_no_files_and_little_memory(
+    pool: ParserPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TODOKE_POSTGRES", "secret")
+    await pool.check("a.pdf", document())
+    (child,) = children_of_this_process()
+    assert set(child.environ()) <= {"PYTHONPATH", "LANG", "LC_CTYPE"}
+    assert child.rlimit(psutil.RLIMIT_AS)[0] <= 512 * 1024 * 1024
+    assert child.rlimit(psutil.RLIMIT_FSIZE) == (0, 0)
+    assert child.rlimit(psutil.RLIMIT_NOFILE)[0] <= 16
+    assert child.open_files() == []
+    assert child.net_connections() == []
+
+
+async def test_a_child_is_replaced_after_so_many_jobs(pool: ParserPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attachments, "JOBS_MAX", 2)
+    seen = set()
+    for _ in range(4):
+        await pool.check("a.pdf", document())
+        seen |= {child.pid for child in children_of_this_process()}
+    assert len(seen) == 2
+
+
+async def test_a_child_that_was_killed_while_idle_is_replaced(pool: ParserPool) -> None:
+    await pool.check("a.pdf", document())
+    (child,) = children_of_this_process()
+    child.kill()
+    assert await pool.check("a.pdf", document()) == ()
+
+
+def page_bomb() -> bytes:
+    return document((zlib.compress(bytes(900 * 1024 * 1024), 9), "/FlateDecode"))
+
+
+async def kill_each_child_once_it_works(deaths: int) -> None:
+    killed: set[int] = set()
+    while len(killed) < deaths:
+        await asyncio.sleep(0.02)
+        for child in children_of_this_process():
+            if child.pid not in killed and child.status() == psutil.STATUS_RUNNING and child.cpu_times().user > 0.4:
+                child.kill()
+                killed.add(child.pid)
+
+
+def slow_picture() -> bytes:
+    """A big progressive photo: decoding it takes a good second."""
+    out = io.BytesIO()
+    Image.effect_noise((5000, 4000), 90).save(out, "JPEG", progressive=True, quality=95)
+    return out.getvalue()
+
+
+async def test_a_child_killed_in_the_middle_is_tried_again_once(pool: ParserPool) -> None:
+    data = slow_picture()
+    await pool.check("a.jpg", picture("JPEG"))
+    killing = asyncio.create_task(kill_each_child_once_it_works(1))
+    assert await pool.check("a.jpg", data) == ()
+    await killing
+
+
+async def test_a_child_killed_twice_is_a_finding_and_the_pool_goes_on(pool: ParserPool) -> None:
+    data = slow_picture()
+    killing = asyncio.create_task(kill_each_child_once_it_works(2))
+    assert codes(await pool.check("a.jpg", data)) == [UNREADABLE]
+    await killing
+    assert await pool.check("a.jpg", picture("JPEG")) == ()
+
+
+async def test_a_cancelled_check_leaves_no_half_done_child(pool: ParserPool) -> None:
+    await pool.check("a.jpg", picture("JPEG"))
+    checking = asyncio.create_task(pool.check("a.jpg", slow_picture()))
+    await asyncio.sleep(0.2)
+    checking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await checking
+    assert await pool.check("a.pdf", document()) == ()
+
+
+def deep_page_tree() -> bytes:
+    """A page tree 20,000 deep."""
+    depth = 20_000
+    parts = ["<</Type/Catalog/Pages 2 0 R>>"]
+    parts += [f"<</Type/Pages/Kids[{number + 1} 0 R]/Count 1>>" for number in range(2, depth)]
+    parts.append("<</Type/Page/MediaBox[0 0 9 9]>>")
+    return table(parts)
+
+
+def nested_arrays() -> bytes:
+    return table(["<</Type/Catalog/Pages 2 0 R>>", "<</Type/Pages/Kids[]/Count 0>>", "[" * 500_000 + "]" * 500_000])
+
+
+def table(parts: list[str]) -> bytes:
+    out = bytearray(b"%PDF-1.7\n")
+    places = []
+    for number, part in enumerate(parts, 1):
+        places.append(len(out))
+        out += f"{number} 0 obj\n{part}\nendobj\n".encode()
+    start = len(out)
+    out += f"xref\n0 {len(parts) + 1}\n0000000000 65535 f \n".encode()
+    out += b"".join(b"%010d 00000 n \n" % place for place in places)
+    out += f"trailer\n<</Size {len(parts) + 1}/Root 1 0 R>>\nstartxref\n{start}\n%%EOF\n".encode()
+    return bytes(out)
+
+
+def object_stream_bomb() -> bytes:
+    """Objects in a packed stream that unpacks to 900 MB while the file is opened."""
+    packed = zlib.compress(b"4 0 " + bytes(900 * 1024 * 1024), 9)
+    made = pikepdf.Pdf.new()
+    made.add_blank_page()
+    out = io.BytesIO()
+    made.save(out, object_stream_mode=pikepdf.ObjectStreamMode.generate)
+    head, _, tail = out.getvalue().partition(b"/Type /ObjStm")
+    before, _, content = tail.partition(b"stream\n")
+    _, _, rest = content.partition(b"\nendstream")
+    head = head[: head.rindex(b"/Length")] + b"/Length %d /N 1 " % len(packed)
+    return head + b"/Type /ObjStm" + before + b"stream\n" + packed + b"\nendstream" + rest
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (deep_page_tree, "a.pdf"),
+        (nested_arrays, "a.pdf"),
+        (object_stream_bomb, "a.pdf"),
+        (lambda: b"%PDF-1.7\n" + b"1 0 obj\n" * 1_000_000 + b"%%EOF", "a.pdf"),
+        (lambda: b"%PDF-1.7\n" + b"(" * 9_000_000 + b"%%EOF", "a.pdf"),
+        (lambda: b"%PDF-1.7\n" + b"%%EOF\n" * 1_000_000, "a.pdf"),
+        (lambda: b"\xff\xd8\xff" + b"\xff\xda\0\2" * 2_000_000 + b"\xff\xd9", "a.jpg"),
+        (lambda: b"\xff\xd8" + b"\xff\xfe\0\2" * 2_000_000 + b"\xff\xd9", "a.jpg"),
+        (lambda: b"\xff\xd8" + b"\xff" * 9_000_000 + b"\xd9", "a.jpg"),
+        (lambda: b"\x89PNG\r\n\x1a\n" + bytes(9_000_000), "a.png"),
+    ],
+)
+async def test_a_file_made_to_exhaust_its_parser_ends_in_a_finding(
+    pool: ParserPool, make: Callable[[], bytes], name: str
+) -> None:
+    assert codes(await pool.check(name, make()))
+    assert await pool.check("a.pdf", document()) == ()
+
+
+async def test_a_page_that_unpacks_to_gigabytes_is_refused(pool: ParserPool) -> None:
+    assert codes(await pool.check("a.pdf", page_bomb())) == [EXPANDS]
+    assert await pool.check("a.pdf", document()) == ()
+
+
+def child_program(tmp_path: Path, body: str) -> None:
+    """A package `services` whose parser child misbehaves: real processes, real limits, another program."""
+    package = tmp_path / "services" / "validation"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    (package / "__init__.py").touch()
+    (package / "parser_child.py").write_text(
+        "import os, resource, sys, time\n"
+        "sys.stdout.write('ready\\n')\n"
+        "sys.stdout.flush()\n"
+        "sys.stdin.buffer.read(9)\n" + body
+    )
+
+
+async def judged_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> list[str]:
+    child_program(tmp_path, body)
+    monkeypatch.setattr(services, "__path__", [str(tmp_path / "services")])
+    async with ParserPool() as pool:
+        return codes(await pool.check("a.pdf", document()))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "os.abort()",
+        "os.kill(os.getpid(), 11)",
+        "sys.exit(1)",
+        "resource.setrlimit(resource.RLIMIT_CPU, (1, 1))\nwhile True: pass",
+        "sys.stdout.write('TDK-HALF')\nsys.stdout.flush()\nsys.exit(0)",
+    ],
+)
+async def test_a_child_that_dies_of_the_file_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    assert await judged_by(tmp_path, monkeypatch, body) == [UNREADABLE]
+
+
+@pytest.mark.parametrize("body", ["time.sleep(3600)", "sys.stdin.close()\nos.close(0)\ntime.sleep(3600)"])
+async def test_a_child_that_hangs_is_ended_and_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    monkeypatch.setattr(attachments, "JOB_SECONDS_MAX", 0.5)
+    assert await judged_by(tmp_path, monkeypatch, body) == [UNREADABLE]
+
+
+async def test_a_child_that_cannot_start_is_the_machines_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "__path__", [str(tmp_path / "nothing" / "services")])
+    async with ParserPool() as pool:
+        with pytest.raises(OSError, match="did not start"):
+            await pool.check("a.pdf", document())
+
+
+async def test_children_die_with_their_parent_however_it_dies(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, sys, pathlib\n"
+        "from services.validation.attachments import ParserPool\n"
+        "async def main():\n"
+        "    pool = ParserPool()\n"
+        "    await pool.check('a.png', pathlib.Path(sys.argv[1]).read_bytes())\n"
+        "    print(pool._free[0]._process.pid, flush=True)\n"
+        "    await asyncio.sleep(3600)\n"
+        "asyncio.run(main())\n"
+    )
+    (tmp_path / "a.png").write_bytes(picture("PNG"))
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, str(tmp_path / "a.png"), stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    child = psutil.Process(int(await parent.stdout.readline()))
+    os.kill(parent.pid, signal.SIGKILL)
+    await parent.wait()
+    async with asyncio.timeout(10):
+        while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+            await asyncio.sleep(0.02)
+
+
+async def test_two_files_are_parsed_at_a_time_and_no_more() -> None:
+    async with ParserPool(children=2) as pool:
+        found = await asyncio.gather(*(pool.check(f"{number}.pdf", document()) for number in range(30)))
+        assert found == [()] * 30
+        assert len(children_of_this_process()) == 2
+
+
+def test_the_limits_leave_room_for_each_other() -> None:
+    assert CPU_SECONDS_MAX < attachments.JOB_SECONDS_MAX

@@ -1,0 +1,82 @@
+"""Every event has an example and a golden file per version, and golden files decode for ever."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from todoke.events import CATALOGUE, Headers, MessageSubmitted, Undecodable, body_of, decode, read_headers, record_of
+from todoke.events.examples import AT, EXAMPLES, MESSAGE
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "events"
+
+
+def test_every_event_has_an_example() -> None:
+    assert set(EXAMPLES) == set(CATALOGUE)
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_an_example_shows_every_field(name: str) -> None:
+    event = EXAMPLES[name]
+    assert set(type(event).model_fields) == event.model_fields_set
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_the_newest_golden_file_is_the_example(name: str) -> None:
+    golden = GOLDEN / f"{name}.v{CATALOGUE[name].VERSION}.json"
+    assert json.loads(golden.read_text(encoding="utf-8")) == json.loads(body_of(EXAMPLES[name]))
+
+
+@pytest.mark.parametrize("golden", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
+def test_every_golden_file_decodes(golden: Path) -> None:
+    name, _, version = golden.stem.rpartition(".v")
+    event = decode(_headers(name, int(version)), golden.read_bytes())
+    assert type(event) is CATALOGUE[name]
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_a_record_reads_back_as_it_was_said(name: str) -> None:
+    event = EXAMPLES[name]
+    record = record_of(event, event.SAID_BY[0], AT, "00-" + "1" * 32 + "-" + "2" * 16 + "-01")
+    headers = read_headers(record.headers())
+    assert (headers.event_id, headers.subject, headers.time) == (record.event_id, event.subject(), AT)
+    assert decode(headers, record.body) == event
+
+
+def test_the_same_fact_has_the_same_id_and_another_service_says_another() -> None:
+    held = EXAMPLES["MessageHeld"]
+    assert held.event_id("storage") == held.event_id("storage")
+    assert held.event_id("storage") != held.event_id("routing")
+
+
+def test_a_service_says_only_what_is_its_own() -> None:
+    with pytest.raises(ValueError, match="routing does not say MessageSubmitted"):
+        record_of(EXAMPLES["MessageSubmitted"], "routing", AT, None)
+
+
+def test_a_newer_field_is_kept() -> None:
+    body = json.loads(body_of(EXAMPLES["ContentOpened"])) | {"later": "kept"}
+    event = decode(_headers("ContentOpened", 1), json.dumps(body).encode())
+    assert json.loads(body_of(event))["later"] == "kept"
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "body"),
+    [("ContentOpened", 99, b"{}"), ("ContentOpened", 1, b"{"), ("ContentOpened", 1, b"[]"), ("Nothing", 1, b"{}")],
+)
+def test_what_cannot_be_read_says_so_without_repeating_it(name: str, version: int, body: bytes) -> None:
+    with pytest.raises(Undecodable):
+        decode(_headers(name, version), body)
+
+
+def test_a_body_over_the_limit_is_never_said() -> None:
+    event = EXAMPLES["MessageSubmitted"]
+    assert isinstance(event, MessageSubmitted)
+    big = event.model_copy(update={"receipt_sealed": "x" * 70_000})
+    with pytest.raises(ValueError, match="over 65536"):
+        record_of(big, "ingest", AT, None)
+
+
+def _headers(name: str, version: int) -> Headers:
+    wire = CATALOGUE[name].wire_type() if name in CATALOGUE else "jp.todoke.nothing"
+    return Headers(MESSAGE, wire, version, "test", str(MESSAGE), AT, None)

@@ -1,0 +1,98 @@
+"""Writes docs/api/openapi.json, docs/api/asyncapi.yaml and docs/errors.md from the code: `python -m tools.apidocs`.
+
+A house test makes them again and compares.
+"""
+
+import asyncio
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from services.builds import builds
+from todoke.events import topic_of
+from todoke.relay.clock import Ports
+from todoke.relay.kafka import Described, describe
+from todoke.relay.metrics import Metrics
+from todoke.relay.problem import wordings
+from todoke.relay.service import Service, Shared
+from todoke.relay.settings import S3Settings, Settings
+from todoke.relay.web import application
+
+ROOT = Path(__file__).parents[1]
+HEAD_ERRORS = """# Error codes
+
+Generated from `libs/todoke/relay/messages_ja.csv` by `make apidocs`. Every answer that is no success is an
+`application/problem+json` document (RFC 9457) with one of these codes. Findings about the contents of files have codes
+of their own: `libs/careplan/findings_ja.csv`.
+
+| code | status | number | what it says | what to do |
+| --- | --- | --- | --- | --- |
+"""
+
+
+def documents() -> dict[Path, str]:
+    """Path → text of every generated document."""
+    services = asyncio.run(_services())
+    return {
+        ROOT / "docs/api/openapi.json": _openapi(services),
+        ROOT / "docs/api/asyncapi.yaml": _asyncapi(services),
+        ROOT / "docs/errors.md": _errors(),
+    }
+
+
+async def _services() -> list[Service]:
+    """Every service, wired without an engine: nothing is asked of one before it is started."""
+    with _home() as home:
+        settings = Settings(
+            home=home,
+            keys=home / "keys",
+            postgres=SecretStr("postgresql://nobody@127.0.0.1:9/none"),
+            s3=S3Settings(endpoint="http://127.0.0.1:9", access_key="none", secret_key=SecretStr("none")),
+        )
+        shared = await Shared.open(settings)
+        try:
+            return [build(await shared.runtime(name)) for name, build in builds().items()]
+        finally:
+            await shared.close()
+
+
+@contextlib.contextmanager
+def _home() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def _openapi(services: list[Service]) -> str:
+    async def health() -> dict[str, object]:
+        return {}
+
+
+    routers = [router for service in services for router in service.routers]
+    app = application("Todoke", routers, metrics=Metrics(), health=health, ids=Ports.real().ids)
+    return json.dumps(app.openapi(), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+
+
+def _asyncapi(services: list[Service]) -> str:
+    described = []
+    for service in services:
+        topics = sorted({topic_of(speaker) for event in service.hears() for speaker in event.SAID_BY})
+        described.append(Described(service.name, tuple(topics), service.hears(), service.says))
+    return describe(described)
+
+
+def _errors() -> str:
+    rows = [
+        f"| `{one.code}` | {one.status} | {one.number or ''} | {one.title} | {one.detail} |"
+        for one in sorted(wordings().values(), key=lambda each: each.code)
+    ]
+    return HEAD_ERRORS + "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    for path, text in documents().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
