@@ -12,7 +12,7 @@ LOCK := requirements
 # Runs a command and says how long it took: $(call timed,what,command)
 timed = @printf '\n── %s\n' '$(1)'; began=$$SECONDS; $(2); printf '── %s: %d s\n' '$(1)' $$((SECONDS - began))
 
-.PHONY: help run test check bench lint types house golden service setup dev peer browser lock soak notices
+.PHONY: help run test check bench lint types house golden service setup dev peer browser lock soak notices apidocs
 
 help: ## say what each target does
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ house: dev ## the house rules that no linter knows
 
 golden: setup dev ## write the golden files that new event versions lack (never changes one)
 	@$(BIN)/python -m tools.golden
+
+apidocs: setup dev ## write docs/api and docs/errors.md from the code
+	@$(BIN)/python -m tools.apidocs
 
 service: setup ## the first files of a new service: make service NAME=billing
 	@$(BIN)/python -m tools.service "$(NAME)"

@@ -1,0 +1,1 @@
+"""The tests of Todoke; docs/guarantees.md says which promise each of them holds."""

@@ -70,7 +70,6 @@ def _openapi(services: list[Service]) -> str:
     async def health() -> dict[str, object]:
         return {}
 
-
     routers = [router for service in services for router in service.routers]
     app = application("Todoke", routers, metrics=Metrics(), health=health, ids=Ports.real().ids)
     return json.dumps(app.openapi(), ensure_ascii=False, indent=1, sort_keys=True) + "\n"

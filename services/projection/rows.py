@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from services.projection.rules import (
+    NOTHING,
     PUSHED,
     Box,
     State,
@@ -131,7 +132,7 @@ class Row:
     message_id: UUID
     sender: str
     recipient: str
-    state: State = dataclasses.field(default_factory=State)
+    state: State = NOTHING
     package: Package | None = None
     was: Literal["absent", "unlisted", "listed"] | None = None
 
@@ -221,12 +222,9 @@ def state_values(rows: Sequence[Row], box: Box) -> dict[str, list[Any]]:
     return values
 
 
-_STATE_COLUMNS = tuple(field.name for field in dataclasses.fields(State))
-
-
-def state_from(record: Mapping[str, Any]) -> State:
-    """The state of a locked row; columns that its box lacks are as at the beginning."""
-    return State(**{name: record[name] for name in _STATE_COLUMNS if name in record.keys()})  # noqa: SIM118 (a Record)
+def state_from(record: Sequence[Any]) -> State:
+    """The state of a locked row: its columns after the first two, in the order of `State`'s fields."""
+    return State(*record[2:])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

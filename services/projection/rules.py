@@ -108,6 +108,8 @@ class State:
     hold_storage: int = 0
 
     def __or__(self, other: "State") -> "State":
+        if self is NOTHING or other is NOTHING:
+            return other if self is NOTHING else self
         return State(
             status=max(self.status, other.status, key=RANKS.__getitem__),
             delivery_no=greater(self.delivery_no, other.delivery_no),
@@ -123,6 +125,10 @@ class State:
             hold_routing=max(self.hold_routing, other.hold_routing),
             hold_storage=max(self.hold_storage, other.hold_storage),
         )
+
+
+NOTHING = State()
+"""What a fact says of its row that only says that there is one."""
 
 
 def _judged(status: Status, counts: Counts, reason: str | None = None) -> State:
@@ -160,7 +166,7 @@ def _recalled(event: Recalled) -> State:
 
 
 _STATES: Mapping[type[Event], Callable[[Any], State]] = {
-    MessageSubmitted: lambda _: State(),
+    MessageSubmitted: lambda _: NOTHING,
     MessageAccepted: lambda event: _judged("accepted", event.counts),
     MessageRejected: _rejected,
     MessageRouted: lambda event: _judged("routed", event.counts),
@@ -171,7 +177,7 @@ _STATES: Mapping[type[Event], Callable[[Any], State]] = {
     Downloaded: _downloaded,
     RecallRequested: lambda event: State(recall_requested_at=event.requested_at),
     Recalled: _recalled,
-    ReminderDue: lambda _: State(),
+    ReminderDue: lambda _: NOTHING,
     Expired: lambda event: State(status="expired", delivery_no=event.delivery_no),
     Erased: lambda event: State(delivery_no=event.delivery_no, erased_at=event.erased_at),
 }
@@ -203,8 +209,9 @@ def _hold(service: str, value: int) -> State:
 
 def package_of(event: Event) -> Package | None:
     """The submission's package, where the event carries it."""
-    package = getattr(event, "package", None)
-    return package if isinstance(package, Package) else None
+    if isinstance(event, MessageSubmitted | MessageAccepted | MessageRouted | Delivered):
+        return event.package
+    return None
 
 
 _TIMES: Mapping[type[Event], str] = {

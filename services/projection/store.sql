@@ -48,7 +48,7 @@ ON CONFLICT DO NOTHING
 RETURNING message_id;
 
 -- name: lock_sent
--- Lock rows of the send list in key order and read what facts change.
+-- Lock rows of the send list in key order and read what facts change, in the order of `State`.
 SELECT message_id, submitted_at IS NOT NULL AS listed, status, delivery_no, delivered_at, opened_at, downloaded_at,
        recall_requested_at, erased_at, errors, warnings, reason, hold_validation, hold_routing, hold_storage
 FROM sent
@@ -112,9 +112,10 @@ ON CONFLICT DO NOTHING
 RETURNING message_id;
 
 -- name: lock_received
--- Lock rows of the receive list in key order and read what facts change.
+-- Lock rows of the receive list in key order and read what facts change, in the order of `State`.
 SELECT message_id, submitted_at IS NOT NULL AS listed, status, delivery_no, delivered_at, opened_at, downloaded_at,
-       erased_at, errors, warnings, hold_storage
+       NULL::timestamptz AS recall_requested_at, erased_at, errors, warnings, NULL::text AS reason,
+       0 AS hold_validation, 0 AS hold_routing, hold_storage
 FROM received
 WHERE message_id = ANY(:ids::uuid[]) AND message_id BETWEEN :low AND :high
 ORDER BY message_id

@@ -15,6 +15,7 @@ from todoke.events import (
     OfficeChanged,
     OfficeRegistered,
     OfficeResumed,
+    OfficeSucceeded,
     OfficeSuspended,
     UserChanged,
 )
@@ -32,7 +33,15 @@ def build(runtime: Runtime) -> Service:
     sessions = Sessions(db, runtime.tokens, access.ended)
     return Service(
         name="registry",
-        says=(OfficeRegistered, OfficeChanged, OfficeSuspended, OfficeResumed, LicenceChanged, UserChanged),
+        says=(
+            OfficeRegistered,
+            OfficeChanged,
+            OfficeSuspended,
+            OfficeResumed,
+            OfficeSucceeded,
+            LicenceChanged,
+            UserChanged,
+        ),
         handlers=(CsvVersions(),),
         routers=(
             session_routes(

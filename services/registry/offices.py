@@ -17,6 +17,7 @@ from todoke.events import (
     OfficeRegistered,
     OfficeResumed,
     OfficeStateEvent,
+    OfficeSucceeded,
     OfficeSuspended,
     UserChanged,
 )
@@ -68,18 +69,28 @@ def facts_of(row: Mapping[str, Any]) -> OfficeFacts:
     )
 
 
-async def register(tx: Tx, data: MasterData, actor: Actor = SYSTEM) -> bool:
+async def register(tx: Tx, data: MasterData, actor: Actor = SYSTEM, *, predecessor: str | None = None) -> bool:
     """Register an office, without a licence and without credentials. Answers False when its number is known already."""
-    row = dataclasses.asdict(data) | {"service_types": list(data.service_types)}
+    row = dataclasses.asdict(data) | {"service_types": list(data.service_types), "predecessor": predecessor}
     number = await _store.insert_office(tx.db, search=searchable(data.number, data.name), now=tx.now, **row)
     if number is None:
         return False
-    tx.say(
-        OfficeRegistered(
-            office=data.number, version=1, facts=_with_master_data(OfficeFacts(name=""), data), actor=actor
-        )
-    )
+    facts = _with_master_data(OfficeFacts(name=data.name, predecessor=predecessor), data)
+    tx.say(OfficeRegistered(office=data.number, version=1, facts=facts, actor=actor))
     return True
+
+
+async def succeed(tx: Tx, number: str, successor: MasterData, actor: Actor) -> bool:
+    """An office goes on under another number: the new one is registered, the old one takes no part any more.
+
+    Lists and mailboxes stay with the old number. Answers False when the new number is known already. Raises
+    `UnknownOffice`.
+    """
+    row = await _locked(tx, number)
+    if not await register(tx, successor, actor, predecessor=number):
+        return False
+    facts = facts_of({**row, "suspended": True, "successor": successor.number})
+    return await _say_next(tx, row, facts, OfficeSucceeded, actor)
 
 
 async def change(tx: Tx, data: MasterData, actor: Actor) -> bool:
@@ -194,6 +205,7 @@ async def _write_next(tx: Tx, row: Mapping[str, Any], facts: OfficeFacts) -> int
         suspended=facts.participation == "suspended",
         licence_until=facts.licence_until,
         csv_version_last=facts.csv_version_last,
+        successor=facts.successor,
         now=tx.now,
     )
     return version

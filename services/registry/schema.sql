@@ -200,7 +200,7 @@ GRANT INSERT ON refresh_token TO registry_api;
 GRANT UPDATE (used_at, successor_masked) ON refresh_token TO registry_api;
 GRANT SELECT, UPDATE ON session_feed TO registry_api;
 GRANT SELECT, INSERT ON session_ended TO registry_api;
-GRANT SELECT, INSERT, UPDATE, DELETE ON login_lock TO registry_api;
+GRANT SELECT, INSERT, UPDATE ON login_lock TO registry_api;
 GRANT SELECT, INSERT ON login_failure TO registry_api;
 GRANT SELECT (id, totp_step), UPDATE (totp_step) ON operator TO registry_api;
 REVOKE ALL ON FUNCTION find_login(text, text, text) FROM PUBLIC;

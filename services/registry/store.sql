@@ -26,8 +26,8 @@ FROM office WHERE number = ANY(:numbers::text[]) ORDER BY number FOR UPDATE;
 
 -- name: insert_office$
 -- A new office at version 1; answers its number unless it is there already.
-INSERT INTO office (number, version, name, search, address, phone, fax, prefecture, service_types, changed_at)
-VALUES (:number, 1, :name, :search, :address, :phone, :fax, :prefecture, :service_types::text[], :now)
+INSERT INTO office (number, version, name, search, address, phone, fax, prefecture, service_types, predecessor, changed_at)
+VALUES (:number, 1, :name, :search, :address, :phone, :fax, :prefecture, :service_types::text[], :predecessor, :now)
 ON CONFLICT DO NOTHING
 RETURNING number;
 
@@ -36,7 +36,8 @@ RETURNING number;
 UPDATE office
 SET version = :version, name = :name, search = :search, address = :address, phone = :phone, fax = :fax,
     prefecture = :prefecture, service_types = :service_types::text[], suspended = :suspended,
-    licence_until = :licence_until, csv_version_last = :csv_version_last, changed_at = :now
+    licence_until = :licence_until, csv_version_last = :csv_version_last, successor = :successor,
+    changed_at = :now
 WHERE number = :number;
 
 -- name: csv_versions_heard!

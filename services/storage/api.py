@@ -19,6 +19,7 @@ from todoke.relay.manifest import Manifest
 from todoke.relay.policy import Caller
 from todoke.relay.problem import Problem
 from todoke.relay.upload import BytesInFlight
+from todoke.relay.web import problem_response
 
 ENGINES_SECONDS_MAX = 9.0
 """The bytes of one answer must be at hand in this time: an engine that is away gives a 503 in less than 10 s."""
@@ -121,7 +122,14 @@ class Desk:
         }
         if rules.names_this(request.headers.get("if-none-match"), etag):
             return Response(status_code=304, headers={"ETag": etag, "Cache-Control": "no-store"})
-        asked = self._range(request, etag, file.size)
+        try:
+            asked = rules.requested_range(
+                request.headers.get("range"), request.headers.get("if-range"), etag, file.size
+            )
+        except rules.Unsatisfiable:
+            refused = problem_response(Problem("TDK-RANGE", size=file.size))
+            refused.headers["Content-Range"] = f"bytes */{file.size}"
+            return refused
         async with self._counted(part.length * FILE_COPIES) as keep:
             [opened] = await self._read(caller, holding, [part], manifest)
             await self._mailbox.note_access(caller, holding, f"files/{part.ordinal}")
@@ -189,13 +197,6 @@ class Desk:
             erased=holding.erased,
         )
         return holding
-
-    @staticmethod
-    def _range(request: Request, etag: str, size: int) -> rules.ByteRange | None:
-        try:
-            return rules.requested_range(request.headers.get("range"), request.headers.get("if-range"), etag, size)
-        except rules.Unsatisfiable:
-            raise Problem("TDK-RANGE", size=size) from None
 
     async def _read(self, caller: Caller, holding: Holding, parts: Sequence[Part], manifest: Manifest) -> list[Opened]:
         """The files, also when the object was rewritten under another key since the message was looked up.

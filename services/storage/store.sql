@@ -52,11 +52,11 @@ ORDER BY recipient
 FOR UPDATE;
 
 -- name: number_deliveries!
--- Give claimed rows their numbers and times.
+-- Give claimed rows their numbers and times (the second condition lets the planner skip other months).
 UPDATE delivery SET status = 'delivered', delivery_no = drawn.delivery_no, delivered_at = drawn.delivered_at
 FROM unnest(:message_ids::uuid[], :numbers::bigint[], :times::timestamptz[])
     AS drawn (message_id, delivery_no, delivered_at)
-WHERE delivery.message_id = drawn.message_id;
+WHERE delivery.message_id = drawn.message_id AND delivery.message_id = ANY(:message_ids::uuid[]);
 
 -- name: advance_counters!
 -- Write down the last number and time of each counter (their rows are locked).
@@ -170,7 +170,7 @@ FOR UPDATE;
 UPDATE ended SET erased_at = :at
 FROM (SELECT id, (SELECT d.delivery_no FROM delivery d WHERE d.message_id = id) AS delivery_no
       FROM unnest(:message_ids::uuid[]) AS gone (id)) gone
-WHERE ended.message_id = gone.id
+WHERE ended.message_id = gone.id AND ended.message_id = ANY(:message_ids::uuid[])
 RETURNING ended.message_id, ended.sender, ended.recipient, gone.delivery_no;
 
 -- name: lock_pack

@@ -33,10 +33,14 @@ PIXELS_MAX: Final = 100_000_000
 SCANS_MAX: Final = 100
 """Scans of one JPEG: progressive ones have about ten; thousands cost minutes."""
 
+SEGMENTS_MAX: Final = 10_000
+"""Segments of one JPEG: a photo has some dozens, a large profile or note some hundreds."""
+
 TEXT_BYTES_MAX: Final = 16 * 1024 * 1024
 """Largest unpacked text or colour profile of a PNG."""
 
 _PIECE: Final = 1024 * 1024
+_MARKER: Final = re.compile(rb"\xff+([^\xff])", re.DOTALL)
 _NEXT_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _EOI, _SOS, _APP0, _APP15, _COMMENT, _APP2 = 0xD9, 0xDA, 0xE0, 0xEF, 0xFE, 0xE2
@@ -92,6 +96,7 @@ class _Jpeg:
         self._data = data
         self._start = start
         self._scans = 0
+        self._segments = 0
         self._pictures: list[tuple[int, int]] = []
         self.end = self._walk(start)
 
@@ -109,12 +114,11 @@ class _Jpeg:
 
     def _marker(self, place: int) -> tuple[int, int]:
         """The marker that must begin here, and the place behind it; any number of fill bytes may stand before."""
-        begin = place
-        while place < len(self._data) and self._data[place] == 0xFF:  # noqa: PLR2004
-            place += 1
-        if place == begin or place >= len(self._data):
+        found = _MARKER.match(self._data, place)
+        self._segments += 1
+        if found is None or self._segments > SEGMENTS_MAX:
             raise Broken(UNREADABLE)
-        return self._data[place], place + 1
+        return found[1][0], found.end()
 
     def _segment(self, marker: int, place: int) -> int:
         """Look at the segment of a marker; the place where the next marker must begin."""

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -115,27 +114,29 @@ def expected(mark: str) -> Kept:
 class Parent:
     """Another program that started the engines of a home."""
 
-    process: "subprocess.Popen[bytes]"
+    process: asyncio.subprocess.Process
     pids: list[int]
 
 
 @contextlib.asynccontextmanager
 async def parent_of(home: Path) -> AsyncIterator[Parent]:
-    process = subprocess.Popen([sys.executable, "-c", PARENT, str(home)], stdout=subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PARENT, str(home), stdout=asyncio.subprocess.PIPE
+    )
     assert process.stdout is not None
-    with process.stdout as said:
-        assert await asyncio.to_thread(said.readline) == b"up\n"
+    assert await process.stdout.readline() == b"up\n"
     try:
         yield Parent(process, [state.pid for state in engines.status(home)])
     finally:
-        process.kill()
-        process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 async def all_gone(pids: list[int]) -> None:
     """Wait until none of the processes lives; fails after ten seconds, the longest that we promise."""
     async with asyncio.timeout(GONE_SECONDS):
-        while any(is_alive(pid) for pid in pids):
+        while any(is_alive(pid) for pid in pids):  # noqa: ASYNC110 - other programs' ends send no event
             await asyncio.sleep(0.05)
 
 
@@ -161,7 +162,7 @@ async def test_engines_end_with_a_killed_parent_and_the_home_starts_again(home: 
         await write(at, "kept")
         assert all(is_alive(pid) for pid in parent.pids)
         parent.process.kill()
-        parent.process.wait()
+        await parent.process.wait()
         # At once, while the old engines may still be ending: the new start waits for them.
         with await asyncio.to_thread(engines.up, home) as running:
             assert not any(is_alive(pid) for pid in parent.pids)

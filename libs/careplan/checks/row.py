@@ -200,6 +200,12 @@ def _form_6_times(_: FileFacts, __: UnitFacts, times_of_day: str) -> Iterator[Wr
     yield from _times("start_time", "end_time", start, end)
 
 
+def _units(_: FileFacts, __: UnitFacts, units: str) -> Iterator[Wrong]:
+    """Whether the seventh mark 必須 of form 6 belongs to this column is inferred: an empty one is a warning only."""
+    if not units:
+        yield Wrong("TDK-NEEDED", "units", "warning")
+
+
 def _prorated(_: FileFacts, __: UnitFacts, month_and_office: str, flags: str) -> Iterator[Wrong]:
     if "1" in flags[days_in_month(month_and_office[:6]) :]:
         yield Wrong("TDK-PRORATED-DAY", "prorated_days", "warning")
@@ -308,6 +314,7 @@ if TYPE_CHECKING:
 _FORM_6: Final[tuple[Rule, ...]] = (
     (("month_and_office", "service_date"), _form_6_month),
     (("month_and_office",), _plan_office),
+    (("units",), _units),
     (("service",), _form_6_service),
     (("service", "detail_code"), _detail_code),
     (("times_of_day",), _form_6_times),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Judge = Callable[..., Iterator[Wrong]]
 
 CELLS_SAID_MAX: Final = 4
-"""Breaches of a row that are said one by one. More are one cause (cells shifted): the first is said, with the count."""
+"""Breaches of a row, beside its version, that are said one by one. More are one cause: its cells are shifted."""
 
 _BATCH_ROWS = 2_048
 _HEAD_WORDS = 3
@@ -199,18 +199,23 @@ class Scan:
             breach = check_cell(column, kind, value, self._text_max)
             if breach:
                 bad[at] = (column, breach.code, breach.rests_on, dict(breach.detail))
+                if len(bad) > CELLS_SAID_MAX + 1:
+                    self._shifted(row, next(iter(bad)))
+                    return
         self._say_cells(row, bad)
         self._use_rest(row, set(bad))
+
+    def _shifted(self, row: CellsRow, first: int) -> None:
+        """A row with so many bad cells is of no use to any other check."""
+        self._leave_out()
+        column = self.facts.layout.columns[first]
+        severity = column.severity("type")
+        say(self._log, self.facts, "TDK-ROW-SHIFTED", severity, row.number, column.name_en, cells=CELLS_SAID_MAX + 2)
 
     def _say_cells(self, row: CellsRow, bad: dict[int, tuple[Column, str, str, dict[str, str | int]]]) -> None:
         if 0 in bad:
             self._say_version(row.number, row.cells[0], bad.pop(0)[1])
-        said = list(bad.values())
-        if len(said) > CELLS_SAID_MAX:
-            column = said[0][0]
-            say(self._log, self.facts, "TDK-ROW-SHIFTED", "error", row.number, column.name_en, cells=len(said))
-            return
-        for column, code, rests_on, detail in said:
+        for column, code, rests_on, detail in bad.values():
             severity: Severity = "error" if rests_on in {"encoding", "limit"} else column.severity(rests_on)
             say(self._log, self.facts, code, severity, row.number, column.name_en, **detail)
 

@@ -7,11 +7,10 @@ of a file share one with a chance below 1e-9, and what comes of it is a warning)
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from careplan.checks.about import FileFacts, UnitFacts, entry_of, first_row, row_count, say
-from careplan.checks.row import EQUIPMENT, GRAND_TOTAL, NO_DATE, is_total
+from careplan.checks.row import EQUIPMENT, GRAND_TOTAL, NO_DATE, TOTALS, is_total
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     Rows = Sequence[tuple[str, ...]]
     RowKey = Callable[[tuple[str, ...]], Hashable]
 
+_SERVICE_CODE = "service_code"
 _GAP_MATTERS = "UPPLAN"
 _DAYS = ("plan_date", "consulted_on")
 
@@ -186,31 +186,27 @@ class Details:
         return False
 
     def _check_run(self, group: list[tuple[int, str, str]]) -> None:
-        """A provider's results may lack a numbered item that was not used, so gaps count in plans only."""
+        """The numbers of a plan run from 1 and stand only where several rows share code and units.
+
+        A provider's results may lack a numbered item that was not used, so there only the number itself is judged.
+        """
         found = {int(detail) for _, detail, _ in group if detail}
-        wanted = set(range(1, len(found) + 1)) if self._facts.name.kind == _GAP_MATTERS else {n for n in found if n > 0}
+        wanted = {number for number in found if number > 0}
+        if self._facts.name.kind == _GAP_MATTERS:
+            # A lone row whose neighbour is said to be somebody else's, or a copy, is a consequence of that.
+            alone = len(group) == 1 and not self._repeats.repeated and not self._facts.explained
+            wanted = set() if alone else set(range(1, len(found) + 1))
         for number, detail, _ in group:
             if detail and int(detail) not in wanted:
                 say(self._log, self._facts, "TDK-DETAIL-NUMBER", "warning", number, "detail_code")
                 return
 
 
-@dataclass(slots=True)
-class _Person:
-    """What form 7 holds of one person."""
-
-    rows: Counter[str] = field(default_factory=Counter)
-    """Service type → rows that are no totals."""
-    limited: Counter[str] = field(default_factory=Counter)
-    """Service type → those of them that count against the category limit."""
-    last: dict[str, int] = field(default_factory=dict)
-    """Service type, or "" for any row → the last row number."""
-    totals: set[str] = field(default_factory=set)
-    """Total rows that are there, by their code."""
-
-
 class Totals:
-    """The total rows of form 7: one 999999 row a person, and AAAA where a type has several rows."""
+    """The total rows of form 7: one 999999 row a person, and AAAA where a type has several rows.
+
+    Kept flat, by strings and small numbers: a hostile file may hold a new person in every row.
+    """
 
     def __init__(self, facts: FileFacts, log: FindingLog, places: Mapping[str, int], repeats: Repeats) -> None:
         """Rows that are repeated as a whole are left to ``repeats``."""
@@ -219,44 +215,55 @@ class Totals:
         self._log = log
         self._places = places
         self._repeats = repeats
-        self._persons: dict[str, _Person] = {}
+        self._last: dict[str, int] = {}
+        """Person → the last row."""
+        self._last_of_type: dict[str, int] = {}
+        """Person and service type → the last row that is no total."""
+        self._several: set[str] = set()
+        """Person and service type with several such rows."""
+        self._limited: set[str] = set()
+        """The same with a row that counts against the category limit, and "+" behind it with several of them."""
+        self._totals: set[str] = set()
+        """Person and code of the total rows that are there."""
 
     def add(self, rows: Rows, numbers: Sequence[int]) -> None:
-        """Count rows per person and type; a second grand total is said at once."""
+        """Note the rows of each person and type; a second grand total is said at once."""
         at_person, at_service, at_managed = (self._places[name] for name in ("person", "service", "managed_units"))
         for row, number in zip(rows, numbers, strict=True):
             if number in self._repeats.repeated:
                 continue
-            code = row[at_service][:6]
-            person = self._persons.get(row[at_person])
-            if person is None:
-                person = self._persons[row[at_person]] = _Person()
-            person.last[""] = number
+            person, code = row[at_person], row[at_service][:6]
+            self._last[person] = number
             if is_total(code):
-                if code == GRAND_TOTAL and code in person.totals:
-                    severity = self._facts.layout.column("service_code").severity("rule")
-                    say(self._log, self._facts, "TDK-GRAND-TOTAL-TWICE", severity, number, "service_code")
-                person.totals.add(code)
-            else:
-                kind = code[:2]
-                person.rows[kind] += 1
-                person.limited[kind] += bool(row[at_managed])
-                person.last[kind] = number
+                self._add_total(person, code, number)
+                continue
+            key = person + code[:2]
+            if key in self._last_of_type:
+                self._several.add(key)
+            self._last_of_type[key] = number
+            if row[at_managed]:
+                self._limited.add(key + "+" if key in self._limited else key)
+
+    def _add_total(self, person: str, code: str, number: int) -> None:
+        if code == GRAND_TOTAL and person + code in self._totals:
+            severity = self._facts.layout.column(_SERVICE_CODE).severity("rule")
+            say(self._log, self._facts, "TDK-GRAND-TOTAL-TWICE", severity, number, _SERVICE_CODE)
+        self._totals.add(person + code)
 
     def finish(self) -> None:
         """Say the total rows that are missing, unless they may stand in a row that could not be read."""
         if self._facts.left_out or self._facts.explained:
             return
-        column = "service_code"
-        severity = self._facts.layout.column(column).severity("rule")
-        for person in self._persons.values():
-            if GRAND_TOTAL not in person.totals:
-                say(self._log, self._facts, "TDK-GRAND-TOTAL", severity, person.last[""], column)
-            for kind, count in person.rows.items():
-                if count > 1 and not {kind + "AAAA", kind + "EEEE", kind + "ZZZZ"} & person.totals:
-                    say(self._log, self._facts, "TDK-SUBTOTAL", severity, person.last[kind], column)
-                elif person.limited[kind] > 1 and kind + "AAAA" not in person.totals:
-                    say(self._log, self._facts, "TDK-SUBTOTAL", "warning", person.last[kind], column)
+        severity = self._facts.layout.column(_SERVICE_CODE).severity("rule")
+        for person, number in self._last.items():
+            if person + GRAND_TOTAL not in self._totals:
+                say(self._log, self._facts, "TDK-GRAND-TOTAL", severity, number, _SERVICE_CODE)
+        for key in self._several:
+            number = self._last_of_type[key]
+            if self._totals.isdisjoint(key + total for total in TOTALS):
+                say(self._log, self._facts, "TDK-SUBTOTAL", severity, number, _SERVICE_CODE)
+            elif key + "+" in self._limited and key + TOTALS[0] not in self._totals:
+                say(self._log, self._facts, "TDK-SUBTOTAL", "warning", number, _SERVICE_CODE)
 
 
 def row_key(kind: str, places: Mapping[str, int]) -> RowKey:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from careplan.reader import DataFile
 
 
+_MAY_BE_EMPTY = ("UP3KYO", "UPYOBO_SUB")
+
+
 class FileReport(NamedTuple):
     """What was found in one file; the counts are of all findings, not only of those listed."""
 
@@ -111,11 +114,11 @@ def _scan(file: DataFile, member: Member, name: FileName, unit: UnitFacts, conte
 
 
 def _check_empty(made: Composition, opened: Mapping[str, FileFacts], log: FindingLog) -> None:
-    """A file without rows says nothing: an error for a member that must be there."""
-    optional = made.membership.unit.optional if made.membership else frozenset()
+    """A file without rows: an error for a member that must be there, but nobody must have a weekly table."""
+    may_be = {*(made.membership.unit.optional if made.membership else ()), *_MAY_BE_EMPTY}
     for kind, facts in opened.items():
         if not facts.rows and not facts.unreadable:
-            say(log, facts, "TDK-EMPTY-FILE", "warning" if kind in optional else "error", None)
+            say(log, facts, "TDK-EMPTY-FILE", "warning" if kind in may_be else "error", None)
 
 
 def _check_pictures(made: Composition, opened: Mapping[str, FileFacts], log: FindingLog) -> None:

@@ -29,7 +29,7 @@ from todoke.client.shapes import Problem
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PLAIN_COLUMNS = 160
+PLAIN_COLUMNS = 240
 """Width of tables that go into a file or a pipe."""
 
 
@@ -108,7 +108,10 @@ class Desk:
         """A table for people; nothing under `--json`. Cells are text: markup in a file's name stays text."""
         if self.as_json:
             return
-        table = Table(*heads, title=title, title_justify="left")
+        table = Table(title=title, title_justify="left")
+        for head in heads:
+            # Whatever does not fit is folded, never cut off; ids must stay whole to be copied.
+            table.add_column(head, overflow="fold", no_wrap=head.endswith("ID"))
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         self._out.print(table)

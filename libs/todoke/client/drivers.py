@@ -214,6 +214,8 @@ class Client:
     refresh = _blocking(do.refresh)
     logout = _blocking(do.logout)
     change_password = _blocking(do.change_password)
+    sessions = _blocking(do.sessions)
+    end_session = _blocking(do.end_session)
     send = _blocking(do.send)
     check = _blocking(do.check)
     send_batch = _blocking(do.send_batch)
@@ -244,6 +246,8 @@ class Client:
     set_notifications = _blocking(do.set_notifications)
     add_webhook = _blocking(do.add_webhook)
     webhook = _blocking(do.webhook)
+    webhooks = _blocking(do.webhooks)
+    test_notifications = _blocking(do.test_notifications)
     remove_webhook = _blocking(do.remove_webhook)
 
 
@@ -333,6 +337,8 @@ class AsyncClient:
     refresh = _awaited(do.refresh)
     logout = _awaited(do.logout)
     change_password = _awaited(do.change_password)
+    sessions = _awaited(do.sessions)
+    end_session = _awaited(do.end_session)
     send = _awaited(do.send)
     check = _awaited(do.check)
     send_batch = _awaited(do.send_batch)
@@ -363,4 +369,6 @@ class AsyncClient:
     set_notifications = _awaited(do.set_notifications)
     add_webhook = _awaited(do.add_webhook)
     webhook = _awaited(do.webhook)
+    webhooks = _awaited(do.webhooks)
+    test_notifications = _awaited(do.test_notifications)
     remove_webhook = _awaited(do.remove_webhook)

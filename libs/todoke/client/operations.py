@@ -94,6 +94,16 @@ def change_password(core: Core, which: shapes.Secret, old: str, new: str) -> Flo
     yield from core.perform(Call(ask, _nothing, repeatable=False))
 
 
+def sessions(core: Core) -> Flow[tuple[shapes.LoginSession, ...]]:
+    """One's open sessions."""
+    return (yield from core.perform(_get(shapes.Page[shapes.LoginSession], "/v1/session/list"))).items
+
+
+def end_session(core: Core, session_id: UUID | str) -> Flow[None]:
+    """End one of one's other sessions."""
+    yield from core.perform(Call(Ask("DELETE", f"/v1/session/{segment(session_id)}"), _nothing, repeatable=True))
+
+
 # --- send --------------------------------------------------------------------------------------------------------
 
 
@@ -296,7 +306,7 @@ def own_office(core: Core) -> Flow[shapes.OwnOffice]:
 
 def limits(core: Core) -> Flow[shapes.Limits]:
     """Every limit of the service."""
-    return (yield from core.perform(Call(Ask("GET", "/v1/limits"), Answer.document, repeatable=True)))
+    return (yield from core.perform(_get(shapes.Limits, "/v1/limits")))
 
 
 def status(core: Core) -> Flow[shapes.SystemStatus]:
@@ -327,6 +337,18 @@ def add_webhook(core: Core, url: str, events: Sequence[str]) -> Flow[shapes.NewW
     """Make a webhook; the secret in the answer is shown this once."""
     ask = Ask("POST", "/v1/notifications/webhooks", body={"url": url, "events": list(events)})
     return (yield from core.perform(Call(ask, _model(shapes.NewWebhook), repeatable=False)))
+
+
+def webhooks(core: Core) -> Flow[tuple[shapes.Webhook, ...]]:
+    """All webhooks of the office."""
+    return (yield from core.perform(_get(shapes.Page[shapes.Webhook], "/v1/notifications/webhooks"))).items
+
+
+def test_notifications(core: Core) -> Flow[shapes.Tested]:
+    """Send a test to one's mail addresses and, for an administrator, to the office's and its webhooks."""
+    return (
+        yield from core.perform(Call(Ask("POST", "/v1/notifications/test"), _model(shapes.Tested), repeatable=False))
+    )
 
 
 def webhook(core: Core, webhook_id: UUID | str) -> Flow[shapes.Webhook]:

@@ -14,6 +14,9 @@ NAME_BYTES_MAX = 255
 FILE_MODE = 0o600
 """What is fetched names people: its owner reads it, nobody else until the owner says so."""
 
+FOLDER_MODE = 0o700
+"""The same for the folder of a message: names of attachments speak too."""
+
 TWINS_MAX = 1000
 """So many different files of one name in one folder are no accident."""
 
@@ -55,7 +58,7 @@ def save(folder: Path, name: str, content: bytes) -> Path:
         Unsavable: the disk is full, the folder is read-only, or the like.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
         for candidate in _candidates(folder, name):
             if _placed(candidate, content):
                 _sync_folder(folder)

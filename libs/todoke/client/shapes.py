@@ -4,13 +4,13 @@ Times are aware datetimes in UTC; office numbers have ten characters; sizes are 
 """
 
 from datetime import date, datetime
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 T = TypeVar("T")
-ShapeT = TypeVar("ShapeT", bound="Shape")
+ShapeT = TypeVar("ShapeT", bound=BaseModel)
 
 Status: TypeAlias = Literal[
     "submitted", "accepted", "rejected", "routed", "undeliverable", "delivered", "downloaded", "recalled", "expired"
@@ -89,9 +89,12 @@ class SessionAnswer(Shape):
 class LoginSession(Shape):
     """One of the caller's sessions."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    id: str
+    id: UUID
+    office: str
+    scope: Literal["office", "usage"] = "office"
+    created_at: datetime
+    used_at: datetime
+    until: datetime
     current: bool = False
 
 
@@ -332,13 +335,14 @@ class NewWebhook(Shape):
 
 
 class WebhookResult(Shape):
-    """How one try to call a webhook ended."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
+    """How one try to call a webhook ended; after a `final` one this event is not tried again."""
 
     at: datetime
+    event: str
     ok: bool
     status: int | None = None
+    error: str | None = None
+    final: bool
 
 
 class Webhook(Shape):
@@ -348,6 +352,13 @@ class Webhook(Shape):
     url: str
     events: tuple[str, ...]
     results: tuple[WebhookResult, ...] = ()
+
+
+class Tested(Shape):
+    """How many tests were queued."""
+
+    mail: int
+    webhooks: int
 
 
 class ReceiptFile(Shape):
@@ -371,5 +382,17 @@ class ReceiptClaims(Shape):
     at: datetime
 
 
-Limits: TypeAlias = dict[str, Any]
-"""Every limit by name, as the service gives it."""
+class Limit(Shape):
+    """A bound of the service and what it counts."""
+
+    value: float
+    unit: str
+
+
+class Limits(RootModel[dict[str, Limit]]):
+    """Every limit by name."""
+
+    model_config = ConfigDict(frozen=True)
+
+    def __getitem__(self, name: str) -> Limit:
+        return self.root[name]

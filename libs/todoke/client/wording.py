@@ -28,22 +28,22 @@ SEVERITY: Mapping[str, str] = {"error": "直す", "warning": "注意"}
 PARTICIPATION: Mapping[str, str] = {"active": "利用中", "suspended": "休止", "none": "不参加"}
 
 EVENTS: Mapping[str, str] = {
-    "MessageSubmitted": "送信",
-    "MessageAccepted": "検査を通過",
-    "MessageRejected": "検査で不合格",
-    "MessageRouted": "振り分け",
-    "MessageUndeliverable": "お届けできず",
-    "Delivered": "お届け",
-    "ContentOpened": "開封",
-    "Downloaded": "取得（済）",
-    "RecallRequested": "取消の依頼",
-    "Recalled": "取消",
-    "ReminderDue": "未取得のお知らせ",
-    "Expired": "期限切れ",
-    "Erased": "中身の消去",
-    "MessageHeld": "確認中",
-    "MessageReleased": "確認の終わり",
-    "MessageDiscarded": "お届けできず",
+    "submitted": "送信",
+    "accepted": "検査を通過",
+    "rejected": "検査で不合格",
+    "routed": "振り分け",
+    "undeliverable": "お届けできず",
+    "discarded": "お届けできず",
+    "delivered": "お届け",
+    "opened": "開封",
+    "downloaded": "取得（済）",
+    "recall_requested": "取消の依頼",
+    "recalled": "取消",
+    "reminded": "未取得のお知らせ",
+    "expired": "期限切れ",
+    "erased": "中身の消去",
+    "held": "確認中",
+    "released": "確認の終わり",
 }
 """Steps of the timeline."""
 

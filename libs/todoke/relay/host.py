@@ -202,7 +202,10 @@ class Host:
 
     def _watch(self, hosted: _Hosted, hearing: Hearing) -> None:
         name, discipline, lag = hosted.service.name, hearing.discipline, hearing.lag()
-        stalled = self._shared.ports.clock.monotonic() - discipline.last_progress if lag else 0.0
+        now = self._shared.ports.clock.monotonic()
+        if not lag:
+            discipline.last_progress = now  # nothing to do is no standstill: the time counts from the first lag on
+        stalled = now - discipline.last_progress
         self._shared.metrics.lag_events.labels(name).set(lag)
         self._shared.metrics.lag_seconds.labels(name).set(stalled)
         if stalled > NO_PROGRESS_SECONDS_MAX and not discipline.breaker_open and not discipline.waiting:

@@ -29,8 +29,8 @@ from minio import Minio
 from minio.error import MinioException, S3Error
 from yarl import URL
 
-from todoke.relay.faults import Transient
 from todoke.relay.clock import Clock, time_of
+from todoke.relay.faults import Transient
 from todoke.relay.settings import S3Settings
 
 TOTAL_SECONDS_MAX = 8.0

@@ -209,7 +209,7 @@ async def test_a_batch_shares_one_object_and_answers_in_order(client: Client, in
         {"idempotency_key": "b1", "files": ["f1"]},
         {"idempotency_key": "", "recipient": "9970100216", "text": "x"}
     ]"""
-    parts = {
+    parts: dict[str, Any] = {
         "messages": (None, messages, "application/json"),
         "f1": (PLAN, b"plan"),
         "f2": ("記録.pdf", b"%PDF-"),
@@ -248,6 +248,6 @@ async def test_a_wrong_batch_is_refused_whole(client: Client) -> None:
         (b'[{"text": "b"}]', (422, "TDK-INVALID")),
     ]
     for messages, answer in wrong:
-        parts = {"messages": (None, messages, "application/json"), "f1": (PLAN, b"plan")}
+        parts: dict[str, Any] = {"messages": (None, messages, "application/json"), "f1": (PLAN, b"plan")}
         response = await client.http.post("/v1/batches", files=parts, headers=client.headers)
         assert (response.status_code, response.json()["code"]) == answer

@@ -93,9 +93,10 @@ async def test_nothing_personal_stands_in_the_database(client: Client, ingest: S
             "SELECT c.oid::regclass::text AS name FROM pg_class c WHERE c.relnamespace = 'ingest'::regnamespace"
             " AND c.relkind IN ('r', 'p') AND has_table_privilege(c.oid, 'SELECT')"
         )
-        found = "".join(
-            [str(row) for table in tables for row in await tx.db.fetch(f"SELECT t::text FROM {table['name']} t")]
-        )
+        found = ""
+        for table in tables:
+            rows = await tx.db.fetch(f"SELECT t::text FROM {table['name']} t")  # noqa: S608 (names from the catalogue)
+            found += "".join(map(str, rows))
     assert RECIPIENT in found
     assert not [secret for secret in secrets if secret in found or json.dumps(secret).strip('"') in found]
 

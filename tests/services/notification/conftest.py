@@ -45,7 +45,9 @@ class Postbox:
         self.mails: list[email.message.EmailMessage] = []
         self.refusal: str | None = None
 
-    async def handle_RCPT(self, _: Any, __: Any, envelope: Any, address: str, options: Any) -> str:
+    async def handle_RCPT(  # noqa: N802 (aiosmtpd calls it so)
+        self, _: Any, __: Any, envelope: Any, address: str, options: Any
+    ) -> str:
         """Refuse, or take the address."""
         del options
         if self.refusal is not None:
@@ -53,7 +55,7 @@ class Postbox:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, _: Any, __: Any, envelope: Any) -> str:
+    async def handle_DATA(self, _: Any, __: Any, envelope: Any) -> str:  # noqa: N802 (aiosmtpd calls it so)
         """Keep the mail."""
         parsed = email.message_from_bytes(envelope.content, policy=email.policy.default)
         assert isinstance(parsed, email.message.EmailMessage)
@@ -191,6 +193,34 @@ class Teller:
 def teller(shared: Shared) -> Teller:
     """Makes events."""
     return Teller(shared)
+
+
+class Crash(Exception):  # noqa: N818 (named for what happens)
+    """The process dies."""
+
+
+class CrashAt:
+    """Dies at a named point, once."""
+
+    def __init__(self, name: str) -> None:
+        self.name: str | None = name
+
+    def reach(self, name: str) -> None:
+        """Die here."""
+        if name == self.name:
+            self.name = None
+            raise Crash
+
+
+@pytest.fixture
+def crash_at(notification: Stage) -> Callable[[str], type[Exception]]:
+    """`with pytest.raises(crash_at("point"))`: the next time this point is reached, everything after it is lost."""
+
+    def arm(name: str) -> type[Exception]:
+        object.__setattr__(notification.runtime.ports, "crash", CrashAt(name))
+        return Crash
+
+    return arm
 
 
 Run = Callable[[str], Awaitable[None]]

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
@@ -64,7 +63,7 @@ PDF_NAME = "地図（山田様宅）.pdf"
 class Story:
     """One message; each method is one fact about it, at a moment of its own."""
 
-    def __init__(  # noqa: PLR0913 (what tells one message from another)
+    def __init__(
         self,
         ports: Ports,
         seal: Callable[[str, str, Binding], str],
@@ -79,7 +78,7 @@ class Story:
         sequence: str = "20250825121901",
     ) -> None:
         self._clock = ports.clock
-        self.message_id: UUID = ports.ids.uuid7()
+        self.message_id = ports.ids.uuid7()
         self.sender, self.recipient = sender, recipient
         self.binding = Binding(self.message_id, sender, recipient, epoch_of(self.message_id))
         self._seal = seal
@@ -111,7 +110,7 @@ class Story:
         return Part(
             ordinal=n,
             role="data" if data else "attachment",
-            kind=name.split("_")[0] if data else None,
+            kind=name.split("_", maxsplit=1)[0] if data else None,
             size=100 * n,
             offset=0,
             length=100 * n + 28,
@@ -156,9 +155,7 @@ class Story:
     def rejected(self) -> MessageRejected:
         findings = (
             Pointer(code="TDK-VERSION-OLD", severity="warning", part=1),
-            Pointer(
-                code="TDK-NAME-CONTENT", severity="error", part=1, row=12, column=7, column_name="事業所番号"
-            ),
+            Pointer(code="TDK-NAME-CONTENT", severity="error", part=1, row=12, column=7, column_name="事業所番号"),
         )
         return MessageRejected(
             **self.base, counts=Counts(errors=1, warnings=1), findings=findings, rejected_at=self._clock.now()
@@ -168,9 +165,7 @@ class Story:
         return MessageRouted(**self.base, package=self.package, counts=Counts(warnings=warnings))
 
     def undeliverable(self) -> MessageUndeliverable:
-        return MessageUndeliverable(
-            **self.base, reason="TDK-OFFICE-NOT-TAKING-PART", decided_at=self._clock.now()
-        )
+        return MessageUndeliverable(**self.base, reason="TDK-OFFICE-NOT-TAKING-PART", decided_at=self._clock.now())
 
     def delivered(self, number: int, warnings: int = 1) -> Delivered:
         return Delivered(

@@ -62,6 +62,10 @@ SELECT count(*) FROM head;
 -- name: see_change$
 SELECT count(*) FROM change;
 
+-- name: prefer_order
+-- The plan of a large table: few rows would be sorted instead.
+SELECT set_config(name, 'off', true) FROM unnest(ARRAY['enable_sort', 'enable_seqscan', 'enable_bitmapscan']) AS s(name);
+
 -- name: explain_sent
 -- How the first page of the send list is found.
 EXPLAIN (COSTS OFF) SELECT message_id FROM sent

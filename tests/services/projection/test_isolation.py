@@ -1,10 +1,12 @@
 """Nobody sees anything of other offices: not over HTTP, and not in the database either."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
+from todoke.relay.clock import in_japan
 from todoke.relay.postgres import Database
 from todoke.relay.testing import Stage
 
@@ -29,9 +31,9 @@ async def test_row_level_security_shows_the_api_role_its_own_office_only(project
     assert await visible(projection.db, SENDER) == {
         "fact": 8, "sent": 2, "received": 0, "tally": 2, "head": 1, "change": 2,
     }  # fmt: skip
-    # Of the delivered message: submission, acceptance, delivery. Of the other one nothing but what says nothing new.
+    # Of the delivered message submission, acceptance, delivery; of the other one the two that carry no news of it.
     assert await visible(projection.db, RECIPIENT) == {
-        "fact": 5, "sent": 0, "received": 1, "tally": 1, "head": 1, "change": 2,
+        "fact": 5, "sent": 0, "received": 1, "tally": 1, "head": 1, "change": 1,
     }  # fmt: skip
 
 
@@ -86,8 +88,10 @@ async def test_lists_counts_changes_and_search_of_a_stranger_are_empty(
     assert set(counts["sent"].values()) | set(counts["received"].values()) == {0}
 
 
-LISTS = ("/v1/sent", "/v1/received", "/v1/counts", "/v1/changes", "/v1/stream", "/v1/messages/x", "/v1/messages/x/findings",
-         "/v1/messages/x/evidence")  # fmt: skip
+LISTS = (
+    *("/v1/sent", "/v1/received", "/v1/counts", "/v1/changes", "/v1/stream"),
+    *("/v1/messages/x", "/v1/messages/x/findings", "/v1/messages/x/evidence"),
+)
 
 
 @pytest.mark.parametrize("url", LISTS)
@@ -100,10 +104,13 @@ async def test_nothing_is_answered_without_a_session_or_long_after_the_licence(
     assert (await office(SENDER, licence_until=None).get(url)).status_code == 403
 
 
-async def test_lists_stay_open_for_sixty_days_after_the_licence(projection: Stage, office: Callable[..., Office]) -> None:
-    today = projection.runtime.ports.clock.now().date()
-    lapsed = office(SENDER, licence_until=today.replace(year=today.year - 1))
-    assert (await lapsed.get("/v1/sent")).status_code == 403
+async def test_lists_stay_open_for_sixty_days_after_the_licence(
+    projection: Stage, office: Callable[..., Office]
+) -> None:
+    today = in_japan(projection.runtime.ports.clock.now()).date()
+    for days, status in ((60, 200), (61, 403)):
+        lapsed = office(SENDER, licence_until=today - timedelta(days=days))
+        assert (await lapsed.get("/v1/sent")).status_code == status
     assert (await office(SENDER, suspended=True).get("/v1/sent")).status_code == 200
 
 
@@ -112,6 +119,7 @@ async def test_the_pages_are_found_by_index_in_their_own_order(projection: Stage
     await projection.hear(*story.until_delivered(1))
     newest = UUID(int=story.message_id.int + (1 << 90))
     async with projection.db.api(SENDER) as tx:
+        await tables.prefer_order(tx.db)
         sent = [
             row[0]
             for row in await tables.explain_sent(
@@ -128,4 +136,6 @@ async def test_the_pages_are_found_by_index_in_their_own_order(projection: Stage
         ]
     for plan in (sent, received):
         assert not any("Sort" in line and "Sort Key" not in line for line in plan), plan
-        assert any("Index Scan" in line for line in plan), plan
+        scans = [line for line in plan if "Scan" in line]
+        assert 0 < len(scans) <= 4, plan  # last month, this month, perhaps the next one, and the rest; not all 27
+        assert all("Index" in scan for scan in scans), plan

@@ -1,6 +1,7 @@
 """The rows of both lists, status by status, as their offices read them."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from .conftest import FILE_NAME, PDF_NAME, RECIPIENT, SENDER, STRANGER, TEXT, Of
 Tell = Callable[..., Story]
 
 
-def stamp(moment: Any) -> str:
+def stamp(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
@@ -309,7 +310,15 @@ async def test_wait_for_answers_when_the_status_is_reached(projection: Stage, te
 
 @pytest.mark.parametrize(
     ("text", "hits"),
-    [("ヘルパー", 1), ("へるぱー", 1), ("ﾍﾙﾊﾟｰ", 1), ("山田 地図", 1), ("upplan_202509", 1), (RECIPIENT, 1), ("いない人", 0)],
+    [
+        ("ヘルパー", 1),
+        ("へるぱー", 1),
+        ("ﾍﾙﾊﾟｰ", 1),
+        ("山田 地図", 1),
+        ("upplan_202509", 1),
+        (RECIPIENT, 1),
+        ("いない人", 0),
+    ],
 )
 async def test_search_finds_texts_names_and_offices_in_any_kana(
     projection: Stage, tell: Tell, sender: Office, recipient: Office, text: str, hits: int

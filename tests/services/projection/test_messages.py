@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -176,8 +177,6 @@ async def test_what_comes_before_its_message_is_pushed_with_it(projection: Stage
 async def test_the_status_of_the_system_follows_the_oldest_message_on_its_way(
     projection: Stage, tell: Tell, office: Callable[..., Office], ports: Any
 ) -> None:
-    from datetime import timedelta
-
     anybody = office(SENDER)
     anybody.headers = {}
     [timer] = projection.service.timers

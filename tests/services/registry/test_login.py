@@ -117,9 +117,9 @@ async def test_lock_ends_and_doubles_with_the_next_failure(registry: Registry) -
 async def test_outsider_locks_nobody_else_out(registry: Registry) -> None:
     outside = httpx.ASGITransport(app=registry.http._transport.app, client=("203.0.113.9", 1))  # type: ignore[attr-defined]
     async with httpx.AsyncClient(transport=outside, base_url="http://registry") as stranger:
-        for _ in range(11):
-            answer = await stranger.post("/v1/session/system", json={"user_id": MANAGER.c_id, "password": WRONG})
-    assert answer.status_code == 429
+        body = {"user_id": MANAGER.c_id, "password": WRONG}
+        answers = [await stranger.post("/v1/session/system", json=body) for _ in range(11)]
+    assert [answer.status_code for answer in answers] == [401] * 10 + [429]
     assert (await registry.first_step(MANAGER.c_id)).status_code == 200
 
 

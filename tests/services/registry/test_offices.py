@@ -57,6 +57,18 @@ async def test_registered_number_is_registered_once(registry: Registry) -> None:
     assert len(await _said(registry, MANAGER.office)) == 3
 
 
+async def test_office_that_goes_on_under_another_number_is_closed(registry: Registry) -> None:
+    new = offices.MasterData("9970100919", "新しい番号の事業所", ("43",))
+    async with registry.stage.db.worker() as tx:
+        assert await offices.succeed(tx, MANAGER.office, new, OPERATOR)
+        assert not await offices.succeed(tx, MANAGER.office, new, OPERATOR)
+    kind, old = (await _said(registry, MANAGER.office))[-1]
+    assert (kind, old["version"], old["facts"]["successor"]) == ("OfficeSucceeded", 3, new.number)
+    assert old["facts"]["participation"] == "suspended"
+    (registered,) = await _said(registry, new.number)
+    assert (registered[0], registered[1]["facts"]["predecessor"]) == ("OfficeRegistered", MANAGER.office)
+
+
 async def test_changes_at_the_same_moment_get_different_versions(registry: Registry) -> None:
     async def rename(name: str) -> None:
         async with registry.stage.db.worker() as tx:

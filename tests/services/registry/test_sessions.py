@@ -217,13 +217,14 @@ async def test_process_without_registry_serves_and_says_so() -> None:
         return answers.pop()
 
     ended = EndedSessions(source, clock)
-    assert not ended.fresh
+    fresh = [ended.fresh]
     await ended.poll()
-    assert ended.fresh
+    fresh.append(ended.fresh)
     clock.move(timedelta(seconds=11))
     with pytest.raises(Transient):
         await ended.poll()
-    assert not ended.fresh
+    fresh.append(ended.fresh)
+    assert fresh == [False, True, False]
 
 
 async def _change(registry: Registry, session: dict[str, Any], which: str, old: str, new: str) -> httpx.Response:

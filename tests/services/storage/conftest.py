@@ -111,7 +111,7 @@ class Post:
             await self._shared.objects.put(key, b"".join(bundles))
         return sent
 
-    async def _package(  # noqa: PLR0913
+    async def _package(
         self, message_id: UUID, sender: str, recipient: str, files: Mapping[str, bytes], key: str, at: int, place: int
     ) -> tuple[Package, bytes]:
         epoch = epoch_of(message_id)

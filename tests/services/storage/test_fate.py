@@ -76,9 +76,9 @@ async def test_wrong_hashes_leave_it_uncollected(storage: Stage, sent: Any, offi
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize("body", [{}, {"sha256": "x"}, {"sha256": [1]}, {"sha256": ["x" * 129]}, {"sha256": [], "more": 1}])
-async def test_a_receipt_of_another_shape_is_422(sent: Any, office: Callable[..., Any], body: object) -> None:
-    assert (await office(RECIPIENT).post(f"{sent.url}/receipt", body)).status_code == 422
+async def test_a_receipt_of_another_shape_is_422(sent: Any, office: Callable[..., Any]) -> None:
+    for body in ({}, {"sha256": "x"}, {"sha256": [1]}, {"sha256": ["x" * 129]}, {"sha256": [], "more": 1}):
+        assert (await office(RECIPIENT).post(f"{sent.url}/receipt", body)).status_code == 422, body
 
 
 async def test_the_sender_gives_no_receipt(sent: Any, office: Callable[..., Any]) -> None:
@@ -104,9 +104,9 @@ async def test_a_recall_tells_whether_content_was_opened(
     assert reason == "送り先をまちがえました"
 
 
-@pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": "   "}, {"reason": "あ" * 201}, {"reason": None}])
-async def test_a_recall_needs_a_reason(sent: Any, office: Callable[..., Any], body: object) -> None:
-    assert (await office(SENDER).post(f"{sent.url}/recall", body)).status_code == 422
+async def test_a_recall_needs_a_reason(sent: Any, office: Callable[..., Any]) -> None:
+    for body in ({}, {"reason": ""}, {"reason": "   "}, {"reason": "あ" * 201}, {"reason": None}):
+        assert (await office(SENDER).post(f"{sent.url}/recall", body)).status_code == 422, body
 
 
 async def test_who_only_views_may_neither_receive_nor_recall(sent: Any, office: Callable[..., Any]) -> None:
@@ -186,7 +186,9 @@ async def test_two_receipts_at_once_are_one(storage: Stage, sent: Any, office: C
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
-async def test_of_a_recall_and_a_receipt_exactly_one_wins(storage: Stage, post: Any, office: Callable[..., Any]) -> None:
+async def test_of_a_recall_and_a_receipt_exactly_one_wins(
+    storage: Stage, post: Any, office: Callable[..., Any]
+) -> None:
     recipient, sender = office(RECIPIENT), office(SENDER)
     outcomes = []
     for turn in range(ROUNDS):
@@ -198,6 +200,7 @@ async def test_of_a_recall_and_a_receipt_exactly_one_wins(storage: Stage, post: 
         outcome = ([a.status_code for a in receipts], [a.status_code for a in recalls])
         assert outcome in (([200, 200], [409, 409]), ([409, 409], [200, 200])), turn
         outcomes.append(outcome[0][0])
+    assert set(outcomes) == {200, 409}
     downloaded, recalled = await payloads(storage, "Downloaded"), await payloads(storage, "Recalled")
     assert (len(downloaded), len(recalled)) == (outcomes.count(200), outcomes.count(409))
     async with storage.db.worker() as tx:

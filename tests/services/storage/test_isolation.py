@@ -42,12 +42,12 @@ async def tried(storage: Stage, office: str | None, statement: str, *values: obj
 REFUSED = ("UPDATE 0", "DELETE 0", "InsufficientPrivilegeError", "CheckViolationError")
 
 
-@pytest.mark.parametrize("office", [STRANGER, "", None])
-async def test_another_office_sees_no_row(storage: Stage, rows: Any, office: str | None) -> None:
+async def test_another_office_sees_no_row(storage: Stage, rows: Any) -> None:
     assert rows
-    async with storage.db.api(office) as tx:
-        for table in TABLES:
-            assert await tx.db.fetch(f"SELECT * FROM {table}") == [], table  # noqa: S608
+    for stranger in (STRANGER, "", None):
+        async with storage.db.api(stranger) as tx:
+            for table in TABLES:
+                assert await tx.db.fetch(f"SELECT * FROM {table}") == [], table  # noqa: S608
 
 
 async def test_the_recipient_sees_a_message_only_once_it_has_arrived(storage: Stage, rows: Any) -> None:
@@ -62,11 +62,11 @@ async def test_the_recipient_sees_a_message_only_once_it_has_arrived(storage: St
         assert await tx.db.fetchval("SELECT count(*) FROM custody") == 4
 
 
-@pytest.mark.parametrize("office", [STRANGER, "", None])
-async def test_another_office_changes_nothing(storage: Stage, rows: Any, office: str | None) -> None:
+@pytest.mark.parametrize("stranger", [STRANGER, None])
+async def test_another_office_changes_nothing(storage: Stage, rows: Any, stranger: str | None) -> None:
     sent = rows["delivered"]
     ids = (sent.message_id, SENDER, RECIPIENT)
-    own = office or ""
+    own = stranger or ""
     statements: list[tuple[Any, ...]] = [
         ("UPDATE delivery SET status = 'recalled', recalled_at = now()",),
         ("UPDATE delivery SET opened_at = now()",),
@@ -82,7 +82,10 @@ async def test_another_office_changes_nothing(storage: Stage, rows: Any, office:
         ("INSERT INTO custody VALUES ($1, $2, $3, 'x', '{}')", *ids),
         ("INSERT INTO delivery VALUES ($1, $2, $3, 'claimed')", *ids),
         ("INSERT INTO counter VALUES ($1, 1)", own),
-        ("INSERT INTO ended (message_id, sender, recipient, cause, ended_at) VALUES ($1, $2, $3, 'recalled', now())", *ids),
+        (
+            "INSERT INTO ended (message_id, sender, recipient, cause, ended_at) VALUES ($1, $2, $3, 'recalled', now())",
+            *ids,
+        ),
         (
             "INSERT INTO ended (message_id, sender, recipient, cause, ended_at) VALUES ($1, $2, $3, 'recalled', now())",
             sent.message_id,
@@ -97,11 +100,11 @@ async def test_another_office_changes_nothing(storage: Stage, rows: Any, office:
         ("SELECT top_up_months()",),
     ]
     for statement, *values in statements:
-        assert await tried(storage, office, statement, *values) in REFUSED, statement
+        assert await tried(storage, stranger, statement, *values) in REFUSED, statement
     async with storage.db.worker() as tx:
         for table in ("custody", "delivery", "ended", "access_log"):
             partitions = await tx.db.fetch(
-                "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = $1::regclass",
+                "SELECT inhrelid::regclass::text AS relname FROM pg_inherits WHERE inhparent = $1::text::regclass",
                 table,
             )
             assert len(partitions) == 27
@@ -121,7 +124,12 @@ async def test_each_side_may_do_only_its_own(storage: Stage, rows: Any) -> None:
     expire = "UPDATE delivery SET status = 'expired' WHERE message_id = $1"
     for office in (SENDER, RECIPIENT):
         assert await tried(storage, office, expire, message_id) in REFUSED
-        for column, value in (("delivery_no", "7"), ("delivered_at", "now()"), ("sender", "'x'"), ("expired_at", "now()")):
+        for column, value in (
+            ("delivery_no", "7"),
+            ("delivered_at", "now()"),
+            ("sender", "'x'"),
+            ("expired_at", "now()"),
+        ):
             statement = f"UPDATE delivery SET {column} = {value} WHERE message_id = $1"  # noqa: S608
             assert await tried(storage, office, statement, message_id) == "InsufficientPrivilegeError"
         closed = (

@@ -201,34 +201,43 @@ async def test_a_reader_that_meets_a_rewritten_object_looks_its_key_up_again(
     assert not await objects.exists(old_key)
 
 
-@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize(
     "point",
     ["storage.erase.after-mark", "storage.erase.after-delete", "storage.erase.after-pack", "storage.before-commit"],
 )
 async def test_erasure_is_taken_up_again_after_a_crash_anywhere(
-    storage: Stage, post: Any, office: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, point: str, *, shared: bool
+    storage: Stage, post: Any, office: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, point: str, *, packed: bool
 ) -> None:
-    messages = await post.send_together(SENDER, RECIPIENT, [A, B, C] if shared else [A])
+    messages = await post.send_together(SENDER, RECIPIENT, [A, B, C] if packed else [A])
+    first, others, objects = messages[0], messages[1:], storage.runtime.objects
     await storage.hear(*(sent.routed for sent in messages))
-    await office(RECIPIENT).receive(messages[0])
+    await office(RECIPIENT).receive(first)
     move(storage, 91)
+    stored, put = [first.package.object_key], type(objects).put
+
+    async def noted(self: Any, key: str, data: bytes, *, once: bool = False) -> None:
+        stored.append(key)
+        await put(self, key, data, once=once)
+
+    monkeypatch.setattr(type(objects), "put", noted)
     crash_at(storage, point, monkeypatch)
-    try:
-        await run(storage, "erase")
-    except Crash:
-        assert (await office(SENDER).get(f"{messages[0].url}/files/1")).status_code in (200, 410)
+    reached = point.endswith(("mark", "commit", "pack" if packed else "delete"))
+    if reached:
+        with pytest.raises(Crash):
+            await run(storage, "erase")
+        assert await events(storage, Erased) == []
     for _ in range(2):
         await run(storage, "erase")
         move(storage, 0.1)
         await run(storage, "sweep")
     [erased] = await events(storage, Erased)
-    assert erased.message_id == messages[0].message_id
-    assert (await office(SENDER).get(f"{messages[0].url}/files/1")).json()["code"] == "TDK-ERASED"
-    for sent in messages[1:]:
+    assert erased.message_id == first.message_id
+    assert (await office(SENDER).get(f"{first.url}/files/1")).json()["code"] == "TDK-ERASED"
+    for sent in others:
         assert (await office(SENDER).get(f"{sent.url}/files/1")).status_code == 200
-    left = [listed.key async for listed in storage.runtime.objects.list("pack/")]
     async with storage.db.worker() as tx:
         used = {row["object_key"] for row in await tx.db.fetch("SELECT object_key FROM custody")}
-    assert {key for key in left if str(messages[0].message_id) in key} <= used
-    assert await storage.runtime.objects.exists(messages[0].package.object_key) is False
+        assert await tx.db.fetchval("SELECT count(*) FROM doomed_object") == 0
+    for key in stored:
+        assert await objects.exists(key) is (packed and key in used)

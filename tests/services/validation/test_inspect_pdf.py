@@ -181,7 +181,7 @@ def script(document: Pdf) -> None:
 
 
 SCRIPT: Final = b"<</S/JavaScript/JS(app.alert\\(1\\))>>"
-BOMB: Final = zlib.compress(bytes(200 * 1024 * 1024), 9)
+BOMB: Final = zlib.compress(bytes(130 * 1024 * 1024), 1)
 
 BAD: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
     "script on opening": (lambda: simple(catalog=b"/OpenAction" + SCRIPT), ACTIVE),

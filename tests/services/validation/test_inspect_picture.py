@@ -241,7 +241,7 @@ def test_an_interlaced_png_has_as_many_bytes_as_its_passes_say(size: tuple[int, 
     assert inspect_png(data) == set()
 
 
-@settings(deadline=timedelta(seconds=5), max_examples=100)
+@settings(deadline=timedelta(seconds=5), max_examples=40)
 @given(st.data())
 def test_a_damaged_picture_is_judged_without_an_error(data: st.DataObject) -> None:
     for make, inspect in ((multi_picture, inspect_jpeg), (lambda: saved("PNG", pnginfo=texts()), inspect_png)):

@@ -9,7 +9,18 @@ import pytest
 import careplan
 from careplan import Context, DataFile, OfficeFacts, UnitReport
 
-type_of = {"9970100018": "43", "9970100117": "11", "9970100216": "17", "9900100015": "46", "99A0100019": "A2"}
+
+def _read(files: list[tuple[str, bytes]]) -> tuple[dict[str, str], dict[str, list[tuple[str, ...]]]]:
+    names, rows = {}, {}
+    for name, data in files:
+        parsed = careplan.parse_name(name)
+        assert parsed
+        names[parsed.kind] = name
+        rows[parsed.kind] = careplan.read_rows(DataFile(name, data)).rows
+    return names, rows
+
+
+READ = {folder: _read(files) for folder, files in careplan.sample_sets().items()}
 
 
 @dataclass
@@ -28,13 +39,8 @@ class MessageSet:
     @classmethod
     def of(cls, folder: str) -> MessageSet:
         """The sample set of that folder."""
-        names, rows = {}, {}
-        for name, data in careplan.sample_sets()[folder]:
-            parsed = careplan.parse_name(name)
-            assert parsed
-            names[parsed.kind] = name
-            rows[parsed.kind] = [list(row) for row in careplan.read_rows(DataFile(name, data)).rows]
-        return cls(names, rows)
+        names, rows = READ[folder]
+        return cls(dict(names), {kind: [list(row) for row in of_kind] for kind, of_kind in rows.items()})
 
     def layout(self, kind: str) -> careplan.Layout:
         """The layout of one of the files."""

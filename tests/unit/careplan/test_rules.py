@@ -77,6 +77,10 @@ CELLS = [
     (PLAN_67, "UPPLAN", 12, "detail_code", "3", "TDK-DETAIL-NUMBER", "warning"),
     (PLAN_67, "UPPLAN", 12, "detail_code", "1", "TDK-REPEATED", "warning", None),
     (PLAN_67, "UPPLAN", 10, "detail_code", "0", "TDK-DETAIL-NUMBER", "warning"),
+    (PLAN_67, "UPPLAN", 10, "detail_code", "1", "TDK-DETAIL-NUMBER", "warning"),
+    (EQUIPMENT_RESULTS, "UPJSK", 1, "detail_code", "1", None, "error"),
+    (PLAN_67, "UPPLAN", 3, "units", "", "TDK-NEEDED", "warning"),
+    (PLAN_67_OLD, "UPPLAN", 3, "units", "", "TDK-NEEDED", "warning"),
     # times and days
     (PLAN_67, "UPPLAN", 1, "start_time", "1101", "TDK-TIME-ORDER", "warning"),
     (PLAN_67, "UPPLAN", 1, "start_time", "9999", "TDK-TIME-HALF", "warning"),
@@ -201,7 +205,7 @@ def test_files_of_another_office_are_said_once(sets: Sets) -> None:
     other.only("TDK-NAME-CONTENT", "UPPLAN", 1, "plan_office")
 
 
-# --- rows too many, rows too few ---------------------------------------------------------------------------------------
+# --- rows too many, rows too few --------------------------------------------------------------------------------------
 
 MISSING_ROWS = [
     (PLAN_67, "UPSIKYU", 6, ("TDK-GRAND-TOTAL", "error", "UPSIKYU", 5, 9)),
@@ -303,7 +307,7 @@ def test_office_numbers_of_a_third_office_are_no_finding_in_preventive_care(sets
     assert not entrusted.check().findings
 
 
-# --- pictures ----------------------------------------------------------------------------------------------------------
+# --- pictures ---------------------------------------------------------------------------------------------------------
 
 PICTURE = "UPKIHON_IMAGE_9900100015_46_99A0100019_A2_20250902143001_0001.jpg"
 
@@ -348,7 +352,7 @@ def test_a_picture_without_the_form_that_names_it_is_an_error(sets: Sets) -> Non
     assert said.detail["missing"] == "UPKIHON"
 
 
-# --- the directory, the calendar ---------------------------------------------------------------------------------------
+# --- the directory, the calendar --------------------------------------------------------------------------------------
 
 
 def test_roles_in_the_old_version_come_from_the_directory(sets: Sets) -> None:

@@ -96,7 +96,7 @@ PARTS = [
 ]
 
 
-@pytest.mark.parametrize(("parts", "code"), PARTS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("parts", "code"), PARTS, ids=str)
 @pytest.mark.parametrize("kind", ["UPPLAN", "UPSIKYU", "UPHOSOKU"])
 def test_one_name_that_is_unlike_the_others_is_said_once(
     sets: Sets, kind: str, parts: dict[str, str], code: str

@@ -66,7 +66,7 @@ class Counter:
                 for n, (name, content) in enumerate(files, 1)
             ],
             "findings": {"errors": 0, "warnings": 0},
-            "timeline": [{"event": "Delivered", "at": "2025-09-01T03:00:01Z", "by": None}],
+            "timeline": [{"event": "delivered", "at": "2025-09-01T03:00:01Z", "by": None}],
         }
         for n, (_, content) in enumerate(files, 1):
             self.contents[message_id, n] = content

@@ -22,6 +22,8 @@ LIMITS = Limits(text_characters_max=10, attachments_per_message_max=2, files_per
 
 @dataclasses.dataclass(frozen=True)
 class Row:
+    """An office as a directory has it."""
+
     number: str
     version: int
     facts: OfficeFacts
