@@ -13,8 +13,6 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from careplan.kinds import KINDS
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -101,7 +99,7 @@ _SHORT: Final[Mapping[str, str]] = {
     "UPKIHON_SUB2": "基本情報の別表2",
     "UPYOBO": "支援計画書",
     "UPYOBO_SUB": "支援計画書の別表",
-} | {kind: f"{kind}" for _, kind in KINDS if kind.startswith("DLT")}
+}
 
 
 def _can_fill(text: str, values: Mapping[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""Group commit: requests that wait at the same moment share one transaction. Nobody waits for company."""
+"""Group commit: requests that wait at the same moment share one transaction or look-up. Nobody waits for company."""
 
 import asyncio
 import enum

@@ -110,9 +110,11 @@ class Sending:
         self._limits = limits
         self._ports = ports
         self._group: GroupCommit[Member, Kept] = GroupCommit(ledger.commit)
+        self._lookups: GroupCommit[frozenset[str], Mapping[str, OfficeRow]] = GroupCommit(self._look_up)
 
     async def stop(self) -> None:
         """Let the messages that wait for their commit finish."""
+        await self._lookups.stop()
         await self._group.stop()
 
     async def send(self, caller: Caller, submissions: Sequence[Submission]) -> list[Accepted | Problem]:
@@ -155,8 +157,13 @@ class Sending:
             named = recipient_named(one.body, [file.name for file in one.files])
             if named is not None:
                 numbers.add(named)
-        async with self._db.api(sender) as tx:
-            return await self._directory.get(tx, sorted(numbers))
+        return await self._lookups.join(frozenset(numbers))
+
+    async def _look_up(self, asked: Sequence[frozenset[str]]) -> list[Mapping[str, OfficeRow]]:
+        """The public rows that requests of the same moment ask for, with one statement."""
+        async with self._db.api(None) as tx:
+            rows = await self._directory.get(tx, frozenset().union(*asked))
+        return [rows] * len(asked)
 
     async def _judge(
         self, caller: Caller, submission: Submission, offices: Mapping[str, OfficeRow]

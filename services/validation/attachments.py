@@ -31,6 +31,7 @@ from services.validation.parser_protocol import (
     READY,
     UNREADABLE,
 )
+from todoke.relay.faults import Transient
 
 KINDS: Final = {".pdf": PDF, ".jpg": JPEG, ".jpeg": JPEG, ".png": PNG}
 """Extensions that may travel (in lower case), and the letter of the parser that must agree."""
@@ -55,12 +56,21 @@ _FROM_OUTSIDE: Final = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGH
 """Deaths that need not be the file's doing: an operator killed the child, or the kernel, short of memory."""
 
 
-class _Died(Exception):  # noqa: N818 (named for what happened)
-    """The child ended before it answered; `outside` if that need not be the file's doing."""
+_WANTING = (psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP)
+"""States of a child that would go on if it were given processor or memory; one that hangs sleeps."""
 
-    def __init__(self, *, outside: bool) -> None:
+
+class ParsersAway(Transient):
+    """The machine cannot start a parser now, or gives it no processor time; it says nothing of the file."""
+
+
+class _Died(Exception):  # noqa: N818 (named for what happened)
+    """The child ended before it answered; `again` if that need not be the file's doing, `starved` if it cannot be."""
+
+    def __init__(self, *, again: bool, starved: bool = False) -> None:
         super().__init__()
-        self.outside = outside
+        self.again = again
+        self.starved = starved
 
 
 def kind_of(name: str) -> bytes | None:
@@ -92,7 +102,10 @@ class ParserPool:
     async def check(self, name: str, data: bytes) -> tuple[Finding, ...]:
         """What speaks against the file, all of severity error; empty if it may travel.
 
-        Never raises because of a file. Raises OSError when no child can be started: that is the machine's trouble.
+        Never raises because of a file.
+
+        Raises:
+            ParsersAway: no child can be started or gets on; try again later.
         """
         kind = kind_of(name)
         if kind is None:
@@ -104,12 +117,14 @@ class ParserPool:
         return tuple(Finding(code, "error", name) for code in codes)
 
     async def _parsed(self, kind: bytes, data: bytes) -> list[str]:
+        starved = False
         for _ in range(_TRIES):
             child = self._free.pop() if self._free else await _Child.start()
             try:
                 codes = await child.job(kind, data)
             except _Died as died:
-                if not died.outside:
+                starved = died.starved
+                if not died.again:
                     break
                 continue
             except BaseException:  # the caller was cancelled: the child is in the middle of something
@@ -120,6 +135,8 @@ class ParserPool:
             else:
                 await child.end()
             return codes
+        if starved:
+            raise ParsersAway("the machine gave the parser no processor time")
         return [UNREADABLE]
 
 
@@ -132,27 +149,35 @@ class _Child:
 
     @classmethod
     async def start(cls) -> Self:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-s", "-B", "-P", "-m", "services.validation.parser_child", str(os.getpid())),
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=DEVNULL,  # a parser's complaints repeat what stands in the file
-            env={"PYTHONPATH": str(Path(services.__path__[0]).parent), "LANG": "C.UTF-8"},
-            cwd="/",
-            start_new_session=True,  # Ctrl-C is for the parent, who lets the job in hand finish
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-s", "-B", "-P", "-m", "services.validation.parser_child", str(os.getpid())),
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=DEVNULL,  # a parser's complaints repeat what stands in the file
+                env={"PYTHONPATH": str(Path(services.__path__[0]).parent), "LANG": "C.UTF-8"},
+                cwd="/",
+                start_new_session=True,  # Ctrl-C is for the parent, who lets the job in hand finish
+            )
+        except OSError as error:
+            raise ParsersAway(f"no parser process: {type(error).__name__}") from None
         child = cls(process)
         try:
-            async with asyncio.timeout(START_SECONDS_MAX):
-                ready = await _stream(process.stdout).readline()
+            await child._ready()
         except BaseException:
             await child.end()
             raise
-        if ready != READY:
-            await child.end()
-            raise ChildProcessError("the parser process did not start")
         return child
+
+    async def _ready(self) -> None:
+        try:
+            async with asyncio.timeout(START_SECONDS_MAX):
+                said = await _stream(self._process.stdout).readline()
+        except TimeoutError:
+            said = b""
+        if said != READY:
+            raise ParsersAway("the parser process did not start")
 
     @property
     def alive(self) -> bool:
@@ -166,12 +191,13 @@ class _Child:
             async with asyncio.timeout(JOB_SECONDS_MAX):
                 answer = await self._answer(kind, data)
         except TimeoutError:
-            starved = self._cpu_seconds() - used_before < CPU_SECONDS_MAX / 2
+            waited = self._cpu_seconds() - used_before < CPU_SECONDS_MAX / 2
+            starved = waited and self._state() in _WANTING
             await self.end()
-            raise _Died(outside=starved) from None
+            raise _Died(again=waited, starved=starved) from None
         if not answer.endswith(b"\n"):
             await self._process.wait()
-            raise _Died(outside=self._process.returncode in _FROM_OUTSIDE)
+            raise _Died(again=self._process.returncode in _FROM_OUTSIDE)
         return answer.decode("ascii").split()
 
     def _cpu_seconds(self) -> float:
@@ -181,6 +207,12 @@ class _Child:
         except psutil.Error:
             return 0.0
         return used.user + used.system
+
+    def _state(self) -> str:
+        try:
+            return str(psutil.Process(self._process.pid).status())
+        except psutil.Error:
+            return psutil.STATUS_DEAD
 
     async def _answer(self, kind: bytes, data: bytes) -> bytes:
         sink = self._process.stdin

@@ -19,6 +19,10 @@ INLINE_BYTES_MAX = MEBIBYTE // 2
 """Up to this size unsealing (about a millisecond) runs in the event loop; longer messages in a thread."""
 
 
+READS_AT_ONCE = 16
+"""Requests to object storage at a time: more would only wait there, and waiting counts against their time limit."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Opened:
     """A message in clear."""
@@ -35,6 +39,7 @@ class Bundles:
         self._objects = objects
         self._keys = keys
         self._sealer = sealer
+        self._reading = asyncio.Semaphore(READS_AT_ONCE)
 
     async def open(self, messages: Sequence[MessageSubmitted]) -> list[Opened]:
         """The messages in clear, in any order.
@@ -53,7 +58,8 @@ class Bundles:
         package = messages[0].package
         spans = [Span(part.offset, part.length) for message in messages for part in message.package.parts]
         try:
-            boxes = iter(await read_parts(self._objects, package.object_key, spans))
+            async with self._reading:
+                boxes = iter(await read_parts(self._objects, package.object_key, spans))
             month_keys = {message.package.epoch: await self._keys.key(message.package.epoch) for message in messages}
         except ObjectMissing:
             raise Poison("the bundle is missing") from None

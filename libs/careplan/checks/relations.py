@@ -167,12 +167,13 @@ def _check_served(files: Mapping[str, FileFacts], log: FindingLog) -> None:
         or any(each.unreadable or each.left_out for each in (first, *holders))
     ):
         return
+    if any(holder.explained for holder in holders if holder is not first):
+        return
     served = set().union(*(holder.served for holder in holders))
-    strange = set().union(*(holder.explained for holder in holders))
     told: set[str] = set()
     for key, entry in first.keys.items():
         person = _person(key)
-        if person in served or person in told or key in first.explained or key in strange:
+        if person in served or person in told or key in first.explained:
             continue
         told.add(person)
         say(log, first, "TDK-NOT-SERVED", "warning", first_row(entry), "insured_no")

@@ -25,6 +25,9 @@ GRAND_TOTAL: Final = "999999"
 TOTALS: Final = ("AAAA", "EEEE", "ZZZZ")
 EQUIPMENT: Final = ("17", "67")
 
+_UNSETTLING = {"TDK-VALUE", "TDK-NOT-LINKABLE", "TDK-TOTAL-ROW", "TDK-DETAIL-CODE", "TDK-NEEDED"}
+_UNSETTLED = {"service_code", "detail_code", "provider_office", "units"}
+
 _OTHER_REASON = "3"
 _OTHER_CONTACT = "03"
 _AWAY_FROM_HOME = "02"
@@ -48,6 +51,11 @@ class Wrong(NamedTuple):
     severity: Literal["error", "warning", "rule"]
     """``rule``: as sure as the rule cell of the column."""
     cause: tuple[str, ...] | None = None
+
+    @property
+    def unsettles(self) -> bool:
+        """Whether it is open what the row is, so that nothing may be said to be missing beside it."""
+        return self.code in _UNSETTLING and self.column in _UNSETTLED
 
 
 def is_total(service_code: str) -> bool:
@@ -128,28 +136,47 @@ def _of_the_sender(facts: FileFacts, unit: UnitFacts, column: str, service_type:
         yield Wrong("TDK-OTHER-TYPE", column, "warning", ("type", service_type))
 
 
-def _form_6_service(facts: FileFacts, unit: UnitFacts, service: str) -> Iterator[Wrong]:
+def _form_6_service(facts: FileFacts, unit: UnitFacts, service: str, detail: str) -> Iterator[Wrong]:
+    """Of what a wrong service code draws after it, only the first is said."""
     code = service[:6]
+    equipment = code[:2] in EQUIPMENT
     if is_total(code):
         yield Wrong("TDK-VALUE", "service_code", "rule")
         return
     wrong = list(_linkable("service_code", code[:2]))
     if not wrong and facts.name.kind == "UPJSK":
         wrong = list(_of_the_sender(facts, unit, "service_code", code[:2]))
-    yield from wrong
-    yield from _equipment(facts, service, needed=code[:2] in EQUIPMENT)
+    if not wrong and detail and not equipment:
+        wrong = [Wrong("TDK-DETAIL-CODE", "detail_code", "rule")]
+    yield from wrong or _equipment(facts, service, needed=equipment)
 
 
-def _form_7_service(facts: FileFacts, _: UnitFacts, service: str, provider: str) -> Iterator[Wrong]:
+def _form_7_service(
+    facts: FileFacts, _: UnitFacts, service: str, provider: str, units: str, discount: str
+) -> Iterator[Wrong]:
+    """A total row with several wrong cells is no total row: its code is what is wrong."""
     code = service[:6]
-    if code == GRAND_TOTAL:
-        if provider != TOTAL_OFFICE:
-            yield Wrong("TDK-TOTAL-ROW", "provider_office", "rule")
-    else:
-        yield from _linkable("service_code", code[:2])
-        if provider == TOTAL_OFFICE and not is_total(code):
-            yield Wrong("TDK-TOTAL-ROW", "provider_office", "rule")
-    yield from _equipment(facts, service, needed=code[:2] in EQUIPMENT and not is_total(code))
+    wrong = [] if code == GRAND_TOTAL else list(_linkable("service_code", code[:2]))
+    if not wrong and is_total(code):
+        wrong = [Wrong("TDK-TOTAL-ROW", column, "rule") for column in _not_of_a_total(code, provider, units, discount)]
+        if len(wrong) > 1:
+            wrong = [Wrong("TDK-TOTAL-ROW", "service_code", "rule")]
+    elif not wrong and provider == TOTAL_OFFICE:
+        wrong = [Wrong("TDK-TOTAL-ROW", "provider_office", "rule")]
+    yield from wrong or _equipment(facts, service, needed=code[:2] in EQUIPMENT and not is_total(code))
+
+
+def _not_of_a_total(code: str, provider: str, units: str, discount: str) -> Iterator[str]:
+    """The columns that hold what a total row may not hold."""
+    rate, discounted = discount.split(",")
+    if code == GRAND_TOTAL and provider != TOTAL_OFFICE:
+        yield "provider_office"
+    if units.strip("-0"):
+        yield "units"
+    if rate:
+        yield "discount_rate"
+    if discounted:
+        yield "discounted_units"
 
 
 def _equipment(facts: FileFacts, service: str, *, needed: bool) -> Iterator[Wrong]:
@@ -160,23 +187,6 @@ def _equipment(facts: FileFacts, service: str, *, needed: bool) -> Iterator[Wron
         yield Wrong("TDK-EQUIPMENT-CODE", "tais_code", "rule")
     elif not needed and (tais or notice):
         yield Wrong("TDK-EQUIPMENT-ELSEWHERE", "tais_code" if tais else "equipment_notice_code", "warning")
-
-
-def _detail_code(_: FileFacts, __: UnitFacts, service: str, detail: str) -> Iterator[Wrong]:
-    if detail and service[:2] not in EQUIPMENT:
-        yield Wrong("TDK-DETAIL-CODE", "detail_code", "rule")
-
-
-def _total_cells(_: FileFacts, __: UnitFacts, service: str, units: str, discount: str) -> Iterator[Wrong]:
-    if not is_total(service[:6]):
-        return
-    if units.strip("-0"):
-        yield Wrong("TDK-TOTAL-ROW", "units", "rule")
-    rate, discounted = discount.split(",")
-    if rate:
-        yield Wrong("TDK-TOTAL-ROW", "discount_rate", "rule")
-    if discounted:
-        yield Wrong("TDK-TOTAL-ROW", "discounted_units", "rule")
 
 
 def _deleted_type(facts: FileFacts, unit: UnitFacts, service_type: str) -> Iterator[Wrong]:
@@ -222,10 +232,9 @@ def _slots(_: FileFacts, __: UnitFacts, cells: str) -> Iterator[Wrong]:
         service_type, *units = every[at : at + _SLOT_CELLS]
         column = f"slot{number}_service_type"
         if service_type:
-            if gap:
-                yield Wrong("TDK-SLOT-ORDER", column, "rule")
-                gap = False
-            yield from _slot_type(column, service_type)
+            order = [Wrong("TDK-SLOT-ORDER", column, "rule")] if gap else []
+            yield from order or _slot_type(column, service_type)
+            gap = False
         elif any(value.strip("-0") for value in units):
             yield Wrong("TDK-SLOT-TYPE", column, "warning")
         else:
@@ -315,8 +324,7 @@ _FORM_6: Final[tuple[Rule, ...]] = (
     (("month_and_office", "service_date"), _form_6_month),
     (("month_and_office",), _plan_office),
     (("units",), _units),
-    (("service",), _form_6_service),
-    (("service", "detail_code"), _detail_code),
+    (("service", "detail_code"), _form_6_service),
     (("times_of_day",), _form_6_times),
     (("month_and_office", "prorated_days"), _prorated),
     (("updater_office",), _form_6_updater),
@@ -344,8 +352,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "UPJSK": (*_FORM_6, (("provider_office",), _own_services)),
     "UPSIKYU": (
         (("target_month",), _month),
-        (("service", "provider_office"), _form_7_service),
-        (("service", "units", "discount"), _total_cells),
+        (("service", "provider_office", "units", "discount"), _form_7_service),
         (("updater_office",), _updater),
     ),
     "UPKIHON": (

@@ -113,6 +113,7 @@ class Scan:
             self._say_wrong(number, each)
 
     def _say_wrong(self, number: int, wrong: Wrong) -> None:
+        self.facts.left_out += wrong.unsettles
         if wrong.cause is not None and not self._log.first(wrong.code, *wrong.cause):
             return
         severity = wrong.severity

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from careplan.checks.about import FileFacts, UnitFacts, entry_of, first_row, row_count, say
 from careplan.checks.row import EQUIPMENT, GRAND_TOTAL, NO_DATE, TOTALS, is_total
+from careplan.findings import FINDINGS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -170,12 +171,13 @@ class Details:
                 group.append((number, row[detail], row[day]))
 
     def finish(self) -> None:
-        """Say rows that lack their number, and numbers that do not run from 1."""
-        if self._facts.left_out:
+        """Say rows that lack their number, and numbers that do not run from 1: once for a person."""
+        if self._facts.left_out or self._facts.explained:
             return
-        for key, group in self._groups.items():
-            if key[0] not in self._facts.explained and not self._lacks_number(group):
-                self._check_run(group)
+        said: set[str] = set()
+        for (person, *_), group in self._groups.items():
+            if person not in said and (self._lacks_number(group) or self._runs_wrong(group)):
+                said.add(person)
 
     def _lacks_number(self, group: list[tuple[int, str, str]]) -> bool:
         days = Counter(day for _, _, day in group)
@@ -185,7 +187,7 @@ class Details:
                 return True
         return False
 
-    def _check_run(self, group: list[tuple[int, str, str]]) -> None:
+    def _runs_wrong(self, group: list[tuple[int, str, str]]) -> bool:
         """The numbers of a plan run from 1 and stand only where several rows share code and units.
 
         A provider's results may lack a numbered item that was not used, so there only the number itself is judged.
@@ -193,13 +195,13 @@ class Details:
         found = {int(detail) for _, detail, _ in group if detail}
         wanted = {number for number in found if number > 0}
         if self._facts.name.kind == _GAP_MATTERS:
-            # A lone row whose neighbour is said to be somebody else's, or a copy, is a consequence of that.
-            alone = len(group) == 1 and not self._repeats.repeated and not self._facts.explained
+            alone = len(group) == 1 and not self._repeats.repeated
             wanted = set() if alone else set(range(1, len(found) + 1))
         for number, detail, _ in group:
             if detail and int(detail) not in wanted:
                 say(self._log, self._facts, "TDK-DETAIL-NUMBER", "warning", number, "detail_code")
-                return
+                return True
+        return False
 
 
 class Totals:
@@ -225,9 +227,11 @@ class Totals:
         """The same with a row that counts against the category limit, and "+" behind it with several of them."""
         self._totals: set[str] = set()
         """Person and code of the total rows that are there."""
+        self._twice: list[int] = []
+        """Rows with a second grand total, the first of them."""
 
     def add(self, rows: Rows, numbers: Sequence[int]) -> None:
-        """Note the rows of each person and type; a second grand total is said at once."""
+        """Note the rows of each person and type."""
         at_person, at_service, at_managed = (self._places[name] for name in ("person", "service", "managed_units"))
         for row, number in zip(rows, numbers, strict=True):
             if number in self._repeats.repeated:
@@ -245,25 +249,32 @@ class Totals:
                 self._limited.add(key + "+" if key in self._limited else key)
 
     def _add_total(self, person: str, code: str, number: int) -> None:
-        if code == GRAND_TOTAL and person + code in self._totals:
-            severity = self._facts.layout.column(_SERVICE_CODE).severity("rule")
-            say(self._log, self._facts, "TDK-GRAND-TOTAL-TWICE", severity, number, _SERVICE_CODE)
+        if code == GRAND_TOTAL and person + code in self._totals and len(self._twice) < FINDINGS_MAX:
+            self._twice.append(number)
         self._totals.add(person + code)
 
     def finish(self) -> None:
-        """Say the total rows that are missing, unless they may stand in a row that could not be read."""
+        """Say the total rows that are missing or too many, unless a row that could not be read explains it."""
         if self._facts.left_out or self._facts.explained:
             return
         severity = self._facts.layout.column(_SERVICE_CODE).severity("rule")
+        for number in self._twice:
+            say(self._log, self._facts, "TDK-GRAND-TOTAL-TWICE", severity, number, _SERVICE_CODE)
         for person, number in self._last.items():
             if person + GRAND_TOTAL not in self._totals:
                 say(self._log, self._facts, "TDK-GRAND-TOTAL", severity, number, _SERVICE_CODE)
-        for key in self._several:
-            number = self._last_of_type[key]
+        said: set[str] = set()
+        for key in sorted(self._several, key=self._last_of_type.__getitem__):
+            number, person = self._last_of_type[key], key[:-2]
+            if person in said:
+                continue
+            said.add(person)
             if self._totals.isdisjoint(key + total for total in TOTALS):
                 say(self._log, self._facts, "TDK-SUBTOTAL", severity, number, _SERVICE_CODE)
             elif key + "+" in self._limited and key + TOTALS[0] not in self._totals:
                 say(self._log, self._facts, "TDK-SUBTOTAL", "warning", number, _SERVICE_CODE)
+            else:
+                said.discard(person)
 
 
 def row_key(kind: str, places: Mapping[str, int]) -> RowKey:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -98,8 +99,8 @@ def _of_zip(path: Path) -> Iterator[Found]:
             if len(entries) > ENTRIES_MAX:
                 raise Ungatherable(f"ZIPの中のファイルが多すぎます: {path}")
             for entry in entries:
-                steps = entry_name(entry).replace("\\", "/").split("/")
-                if not any(_is_ignored(step) for step in steps):
+                steps = [step for step in re.split(r"[/\\]", entry_name(entry)) if step not in ("", ".", "..")]
+                if steps and not any(_is_ignored(step) for step in steps):
                     content = _of_entry(archive, entry, path)
                     yield Found("/".join((str(path), *steps[:-1])), Upload(steps[-1], content))
     except OSError as failure:

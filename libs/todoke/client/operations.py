@@ -14,8 +14,9 @@ from pydantic import TypeAdapter
 from typing_extensions import Unpack
 
 from todoke.client import shapes
+from todoke.client.calls import getting, itself, nothing, reading, rows_of
 from todoke.client.core import Answer, Ask, Call, Core, Flow, Upload, segment
-from todoke.client.errors import HashMismatch, Unreadable
+from todoke.client.errors import HashMismatch
 from todoke.client.session import Session
 
 T = TypeVar("T")
@@ -68,10 +69,10 @@ class Paging(Generic[T]):
 def login(core: Core, c_id: str, c_password: str, kj_id: str, kj_password: str) -> Flow[Session]:
     """Log in with both steps and keep the session. Raises `ApiError` 401 for a wrong pair, 429 while locked out."""
     first = Ask("POST", "/v1/session/system", body={"user_id": c_id, "password": c_password})
-    step = yield from core.perform(Call(first, _model(shapes.Step), repeatable=False, bearer=""))
+    step = yield from core.perform(Call(first, reading(shapes.Step), repeatable=False, bearer=""))
     second = Ask("POST", "/v1/session/office", body={"user_id": kj_id, "password": kj_password})
     answer = yield from core.perform(
-        Call(second, _model(shapes.SessionAnswer), repeatable=False, bearer=step.step_token)
+        Call(second, reading(shapes.SessionAnswer), repeatable=False, bearer=step.step_token)
     )
     return core.begin(answer)
 
@@ -84,24 +85,24 @@ def refresh(core: Core) -> Flow[Session]:
 
 def logout(core: Core) -> Flow[None]:
     """End the session at the service and forget it."""
-    yield from core.perform(Call(Ask("DELETE", "/v1/session"), _nothing, repeatable=False))
+    yield from core.perform(Call(Ask("DELETE", "/v1/session"), nothing, repeatable=False))
     core.end()
 
 
 def change_password(core: Core, which: shapes.Secret, old: str, new: str) -> Flow[None]:
     """Replace the person's or the office's password."""
     ask = Ask("POST", "/v1/session/password", body={"which": which, "old": old, "new": new})
-    yield from core.perform(Call(ask, _nothing, repeatable=False))
+    yield from core.perform(Call(ask, nothing, repeatable=False))
 
 
 def sessions(core: Core) -> Flow[tuple[shapes.LoginSession, ...]]:
     """One's open sessions."""
-    return (yield from core.perform(_get(shapes.Page[shapes.LoginSession], "/v1/session/list"))).items
+    return (yield from core.perform(getting(shapes.Page[shapes.LoginSession], "/v1/session/list"))).items
 
 
 def end_session(core: Core, session_id: UUID | str) -> Flow[None]:
     """End one of one's other sessions."""
-    yield from core.perform(Call(Ask("DELETE", f"/v1/session/{segment(session_id)}"), _nothing, repeatable=True))
+    yield from core.perform(Call(Ask("DELETE", f"/v1/session/{segment(session_id)}"), nothing, repeatable=True))
 
 
 # --- send --------------------------------------------------------------------------------------------------------
@@ -129,7 +130,7 @@ def send(
         headers={"Idempotency-Key": key},
         parts=_message_parts(_message(recipient, sequence, text, allow_resend=allow_resend), files),
     )
-    return (yield from core.perform(Call(ask, _model(shapes.Submission), repeatable=True)))
+    return (yield from core.perform(Call(ask, reading(shapes.Submission), repeatable=True)))
 
 
 def check(
@@ -142,7 +143,7 @@ def check(
     """Judge a message without keeping anything of it."""
     parts = _message_parts(_message(recipient, sequence, text, allow_resend=False), files)
     ask = Ask("POST", "/v1/messages/check", parts=parts)
-    return (yield from core.perform(Call(ask, _model(shapes.Verdict), repeatable=True)))
+    return (yield from core.perform(Call(ask, reading(shapes.Verdict), repeatable=True)))
 
 
 def send_batch(core: Core, messages: Sequence[Outgoing]) -> Flow[tuple[shapes.BatchResult, ...]]:
@@ -207,23 +208,23 @@ def search(
     """One page of a search over office names and numbers, texts and file names."""
     body = {**_params(filters), "box": box, "text": text, "cursor": cursor}
     ask = Ask("POST", "/v1/search", body={name: value for name, value in body.items() if value is not None})
-    return (yield from core.perform(Call(ask, _model(shapes.Page[shapes.Item]), repeatable=True)))
+    return (yield from core.perform(Call(ask, reading(shapes.Page[shapes.Item]), repeatable=True)))
 
 
 def message(core: Core, message_id: UUID | str) -> Flow[shapes.Message]:
     """One message with its timeline; `ApiError` 404 when it is not there or not ours."""
-    return (yield from core.perform(_get(shapes.Message, f"/v1/messages/{segment(message_id)}")))
+    return (yield from core.perform(getting(shapes.Message, f"/v1/messages/{segment(message_id)}")))
 
 
 def findings(core: Core, message_id: UUID | str) -> Flow[shapes.Verdict]:
     """What was found in a message's files."""
-    return (yield from core.perform(_get(shapes.Verdict, f"/v1/messages/{segment(message_id)}/findings")))
+    return (yield from core.perform(getting(shapes.Verdict, f"/v1/messages/{segment(message_id)}/findings")))
 
 
 def accesses(core: Core, message_id: UUID | str) -> Flow[tuple[shapes.Access, ...]]:
     """Who fetched a message, and when."""
     path = f"/v1/messages/{segment(message_id)}/accesses"
-    return (yield from core.perform(_get(shapes.Page[shapes.Access], path))).items
+    return (yield from core.perform(getting(shapes.Page[shapes.Access], path))).items
 
 
 def evidence(core: Core, message_id: UUID | str) -> Flow[Any]:
@@ -234,12 +235,12 @@ def evidence(core: Core, message_id: UUID | str) -> Flow[Any]:
 
 def counts(core: Core) -> Flow[shapes.Counts]:
     """How many messages there are per status."""
-    return (yield from core.perform(_get(shapes.Counts, "/v1/counts")))
+    return (yield from core.perform(getting(shapes.Counts, "/v1/counts")))
 
 
 def changes(core: Core, limit: int = 50) -> Flow[tuple[shapes.Change, ...]]:
     """The office's last changes, newest first."""
-    call = _get(shapes.Page[shapes.Change], "/v1/changes", {"limit": limit})
+    call = getting(shapes.Page[shapes.Change], "/v1/changes", {"limit": limit})
     return (yield from core.perform(call)).items
 
 
@@ -254,7 +255,7 @@ def fetch_file(core: Core, message_id: UUID | str, n: int, sha256: str | None = 
         ApiError: 404 not there or not ours, 410 recalled, expired or erased.
     """
     ask = Ask("GET", f"/v1/messages/{segment(message_id)}/files/{n}", headers={"Accept-Encoding": "identity"})
-    answer = yield from core.perform(Call(ask, _itself, repeatable=True, seconds=DOWNLOAD_SECONDS_MAX))
+    answer = yield from core.perform(Call(ask, itself, repeatable=True, seconds=DOWNLOAD_SECONDS_MAX))
     said = sha256 or answer.headers.get("etag", "").removeprefix("W/").strip('"')
     if said != hashlib.sha256(answer.body).hexdigest():
         raise HashMismatch(f"file {n} of {message_id}")
@@ -264,7 +265,7 @@ def fetch_file(core: Core, message_id: UUID | str, n: int, sha256: str | None = 
 def fetch_zip(core: Core, message_id: UUID | str) -> Flow[bytes]:
     """All files of a message as one ZIP."""
     ask = Ask("GET", f"/v1/messages/{segment(message_id)}/zip", headers={"Accept-Encoding": "identity"})
-    answer = yield from core.perform(Call(ask, _itself, repeatable=True, seconds=DOWNLOAD_SECONDS_MAX))
+    answer = yield from core.perform(Call(ask, itself, repeatable=True, seconds=DOWNLOAD_SECONDS_MAX))
     return answer.body
 
 
@@ -274,92 +275,13 @@ def receipt(core: Core, message_id: UUID | str, sha256: Sequence[str]) -> Flow[s
     Raises `ApiError` 409 for wrong hashes and for a message that is recalled, expired or erased.
     """
     ask = Ask("POST", f"/v1/messages/{segment(message_id)}/receipt", body={"sha256": list(sha256)})
-    return (yield from core.perform(Call(ask, _model(shapes.ReceiptAnswer), repeatable=True)))
+    return (yield from core.perform(Call(ask, reading(shapes.ReceiptAnswer), repeatable=True)))
 
 
 def recall(core: Core, message_id: UUID | str, reason: str) -> Flow[shapes.RecallAnswer]:
     """Take a message back (取消) before it is 済."""
     ask = Ask("POST", f"/v1/messages/{segment(message_id)}/recall", body={"reason": reason})
-    return (yield from core.perform(Call(ask, _model(shapes.RecallAnswer), repeatable=True)))
-
-
-# --- offices, limits, keys, notifications ------------------------------------------------------------------------
-
-
-def office(core: Core, number: str) -> Flow[shapes.Office]:
-    """An office of the directory."""
-    return (yield from core.perform(_get(shapes.Office, f"/v1/offices/{segment(number)}")))
-
-
-def offices(core: Core, q: str, limit: int = 50, cursor: str | None = None) -> Flow[shapes.Page[shapes.Office]]:
-    """One page of the directory: offices whose name or number holds `q`."""
-    params: dict[str, str | int] = {"q": q, "limit": limit}
-    if cursor is not None:
-        params["cursor"] = cursor
-    return (yield from core.perform(_get(shapes.Page[shapes.Office], "/v1/offices", params)))
-
-
-def own_office(core: Core) -> Flow[shapes.OwnOffice]:
-    """One's own office."""
-    return (yield from core.perform(_get(shapes.OwnOffice, "/v1/office")))
-
-
-def limits(core: Core) -> Flow[shapes.Limits]:
-    """Every limit of the service."""
-    return (yield from core.perform(_get(shapes.Limits, "/v1/limits")))
-
-
-def status(core: Core) -> Flow[shapes.SystemStatus]:
-    """How the whole system is."""
-    return (yield from core.perform(_get(shapes.SystemStatus, "/v1/status")))
-
-
-def jwks(core: Core) -> Flow[Mapping[str, Any]]:
-    """The public keys of receipts; keep them to verify receipts offline."""
-    ask = Ask("GET", "/.well-known/jwks.json")
-    return (yield from core.perform(Call(ask, Answer.document, repeatable=True, bearer="")))
-
-
-def notifications(core: Core, scope: str = "own") -> Flow[shapes.NotificationSettings]:
-    """Who is told by mail: one's `own` settings or the `office`'s."""
-    return (yield from core.perform(_get(shapes.NotificationSettings, f"/v1/notifications/{segment(scope)}")))
-
-
-def set_notifications(
-    core: Core, settings: shapes.NotificationSettings, scope: str = "own"
-) -> Flow[shapes.NotificationSettings]:
-    """Replace the settings of `own` or `office`."""
-    ask = Ask("PUT", f"/v1/notifications/{segment(scope)}", body=settings.model_dump(mode="json"))
-    return (yield from core.perform(Call(ask, _model(shapes.NotificationSettings), repeatable=True)))
-
-
-def add_webhook(core: Core, url: str, events: Sequence[str]) -> Flow[shapes.NewWebhook]:
-    """Make a webhook; the secret in the answer is shown this once."""
-    ask = Ask("POST", "/v1/notifications/webhooks", body={"url": url, "events": list(events)})
-    return (yield from core.perform(Call(ask, _model(shapes.NewWebhook), repeatable=False)))
-
-
-def webhooks(core: Core) -> Flow[tuple[shapes.Webhook, ...]]:
-    """All webhooks of the office."""
-    return (yield from core.perform(_get(shapes.Page[shapes.Webhook], "/v1/notifications/webhooks"))).items
-
-
-def test_notifications(core: Core) -> Flow[shapes.Tested]:
-    """Send a test to one's mail addresses and, for an administrator, to the office's and its webhooks."""
-    return (
-        yield from core.perform(Call(Ask("POST", "/v1/notifications/test"), _model(shapes.Tested), repeatable=False))
-    )
-
-
-def webhook(core: Core, webhook_id: UUID | str) -> Flow[shapes.Webhook]:
-    """A webhook with its last results."""
-    return (yield from core.perform(_get(shapes.Webhook, f"/v1/notifications/webhooks/{segment(webhook_id)}")))
-
-
-def remove_webhook(core: Core, webhook_id: UUID | str) -> Flow[None]:
-    """End a webhook."""
-    ask = Ask("DELETE", f"/v1/notifications/webhooks/{segment(webhook_id)}")
-    yield from core.perform(Call(ask, _nothing, repeatable=True))
+    return (yield from core.perform(Call(ask, reading(shapes.RecallAnswer), repeatable=True)))
 
 
 # --- pieces ------------------------------------------------------------------------------------------------------
@@ -367,27 +289,11 @@ def remove_webhook(core: Core, webhook_id: UUID | str) -> Flow[None]:
 _NAMES = {"since_time": "from", "until_time": "to"}
 
 
-def _model(shape: type[shapes.ShapeT]) -> Callable[[Answer], shapes.ShapeT]:
-    return lambda answer: shape.model_validate_json(answer.body)
-
-
-def _nothing(_: Answer) -> None:
-    return None
-
-
-def _itself(answer: Answer) -> Answer:
-    return answer
-
-
-def _get(shape: type[shapes.ShapeT], path: str, params: Mapping[str, str | int] | None = None) -> Call[shapes.ShapeT]:
-    return Call(Ask("GET", path, params=params or {}), _model(shape), repeatable=True)
-
-
 def _list(path: str, cursor: str | None, filters: Filters) -> Call[shapes.Page[shapes.Item]]:
     params = _params(filters)
     if cursor is not None:
         params["cursor"] = cursor
-    return _get(shapes.Page[shapes.Item], path, params)
+    return getting(shapes.Page[shapes.Item], path, params)
 
 
 def _params(filters: Filters) -> dict[str, str | int]:
@@ -414,18 +320,11 @@ def _message_parts(
 
 
 def _since(answer: Answer) -> tuple[shapes.Item | shapes.Stub, ...]:
-    return tuple(_LISTED.validate_python(item) for item in _rows(answer, "items"))
+    return tuple(_LISTED.validate_python(item) for item in rows_of(answer, "items"))
 
 
 def _batch_results(answer: Answer) -> tuple[shapes.BatchResult, ...]:
-    return tuple(_batch_result(result) for result in _rows(answer, "results"))
-
-
-def _rows(answer: Answer, name: str) -> list[Any]:
-    rows = answer.document().get(name)
-    if not isinstance(rows, list):
-        raise Unreadable(f"the answer has no {name}")
-    return rows
+    return tuple(_batch_result(result) for result in rows_of(answer, "results"))
 
 
 def _batch_result(result: Mapping[str, Any]) -> shapes.BatchResult:

@@ -17,7 +17,8 @@ import sys
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_KEEPCAPS = 8
+_PR_SET_SECUREBITS = 28
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _CAP_DAC_READ_SEARCH = 2
@@ -28,17 +29,19 @@ _PARENT_LOOK_SECONDS = 1.0
 def _become(libc: ctypes.CDLL, uid: int, gid: int) -> None:
     """Give up root for another user, who may still walk into folders closed to others.
 
-    PostgreSQL refuses to run as root. Its data may lie below a folder that only root may enter (a checkout in root's
-    own home); the one capability kept lets the server find it, without opening that folder for everybody.
+    PostgreSQL refuses to run as root. Its data and programs may lie below a folder that only root may enter (a checkout
+    in root's own home); the one capability kept lets the server find them, without opening that folder for everybody.
+    Without the secure bit access(2) would ignore that capability, and with it the kernel leaves the other ones to us.
     """
-    libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    keeps = libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0) == 0
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
-    bit = 1 << _CAP_DAC_READ_SEARCH
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    wanted = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)
-    if libc.capset(header, wanted) == 0:
+    if keeps:
+        bit = 1 << _CAP_DAC_READ_SEARCH
+        header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+        if libc.capset(header, (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)) != 0:
+            os._exit(1)
         libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_READ_SEARCH, 0, 0)
 
 

@@ -232,6 +232,8 @@ class Host:
                 parts[hosted.service.name] = "breaker open"
             elif hosted.hearing is not None and not hosted.hearing.discipline.began:
                 parts[hosted.service.name] = "starting"
+        if self._serves and not self._shared.ended.fresh:
+            parts["ended-sessions"] = "stale"
         for url in self._shared.settings.also_ready:
             parts |= await self._ask(url)
         if any(parts.get(name) == "away" for name in needed) or "starting" in parts.values():

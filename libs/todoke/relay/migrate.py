@@ -15,6 +15,9 @@ from urllib.parse import quote, urlencode, urlsplit
 from todoke.relay.postgres import administrator, queries
 from todoke.relay.rootsecret import Secrets
 
+MONTHS_AHEAD = 24
+"""Monthly partitions that are ready before their month begins; a daily timer tops them up."""
+
 KIT_TABLE = "kit_steps"
 SERVICE_TABLE = "service_steps"
 
@@ -23,10 +26,10 @@ class MigrationFailed(Exception):  # noqa: N818
     """A step did not go through; the text is the tool's own."""
 
 
-async def migrate(dsn: str, services: Sequence[str], secrets: Secrets) -> None:
+async def migrate(dsn: str, services: Sequence[str], secrets: Secrets, months_ahead: int = MONTHS_AHEAD) -> None:
     """Bring roles and schemas of the services up to date. Safe to repeat and to run in several processes at once.
 
-    `dsn` is an administrator's. Raises `MigrationFailed`, `DatabaseAway`.
+    `dsn` is an administrator's; monthly partitions are made so many months ahead. Raises `MigrationFailed`, `DatabaseAway`.
     """
     roles = queries("todoke.relay", "roles.sql")
     async with administrator(dsn) as db:
@@ -40,19 +43,20 @@ async def migrate(dsn: str, services: Sequence[str], secrets: Secrets) -> None:
                 ):
                     await roles.set_for_this_transaction(db, name=name, value=value)
                 await roles.make_service(db)
-        outcomes = await asyncio.gather(*(_migrate_service(dsn, name) for name in services), return_exceptions=True)
+        outcomes = await asyncio.gather(*(_migrate_service(dsn, name, months_ahead) for name in services), return_exceptions=True)
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
 
 
-async def _migrate_service(dsn: str, service: str) -> None:
+async def _migrate_service(dsn: str, service: str, months_ahead: int) -> None:
     kit = Path(str(resources.files("todoke.relay").joinpath("schema")))
-    await _dbmate(dsn, service, kit, KIT_TABLE)
-    await _dbmate(dsn, service, Path(str(resources.files(f"services.{service}").joinpath("schema"))), SERVICE_TABLE)
+    address = _as_owner(dsn, service, months_ahead)
+    await _dbmate(address, service, kit, KIT_TABLE)
+    await _dbmate(address, service, Path(str(resources.files(f"services.{service}").joinpath("schema"))), SERVICE_TABLE)
 
 
-async def _dbmate(dsn: str, service: str, steps: Path, table: str) -> None:
+async def _dbmate(address: str, service: str, steps: Path, table: str) -> None:
     program = shutil.which("dbmate", path=sysconfig.get_path("scripts")) or shutil.which("dbmate")
     if program is None:
         raise MigrationFailed("the program dbmate is not installed: run make setup")
@@ -61,16 +65,17 @@ async def _dbmate(dsn: str, service: str, steps: Path, table: str) -> None:
         *("--no-dump-schema", "--migrations-dir", str(steps), "--migrations-table", f"{service}.{table}", "migrate"),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        env={"DATABASE_URL": _as_owner(dsn, service)},
+        env={"DATABASE_URL": address},
     )
     _, errors = await process.communicate()
     if process.returncode != 0:
         raise MigrationFailed(f"{service}: {errors.decode(errors='replace').strip()[-500:]}")
 
 
-def _as_owner(dsn: str, service: str) -> str:
+def _as_owner(dsn: str, service: str, months_ahead: int) -> str:
     parts = urlsplit(dsn)
-    options = urlencode({"sslmode": "disable", "search_path": service, "role": f"{service}_owner"}, quote_via=quote)
+    settings = {"search_path": service, "role": f"{service}_owner", "todoke.months_ahead": str(months_ahead)}
+    options = urlencode({"sslmode": "disable", **settings}, quote_via=quote)
     query = f"{parts.query}&{options}" if parts.query else options
     return parts._replace(query=query).geturl()
 

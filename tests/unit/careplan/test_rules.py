@@ -80,6 +80,12 @@ CELLS = [
     (PLAN_67, "UPPLAN", 10, "detail_code", "1", "TDK-DETAIL-NUMBER", "warning"),
     (EQUIPMENT_RESULTS, "UPJSK", 1, "detail_code", "1", None, "error"),
     (PLAN_67, "UPPLAN", 3, "units", "", "TDK-NEEDED", "warning"),
+    (PLAN_67, "UPPLAN", 11, "units", "", "TDK-NEEDED", "warning"),
+    (PLAN_67, "UPPLAN", 11, "service_code", "111111", "TDK-DETAIL-CODE", "error", "detail_code"),
+    (PLAN_67, "UPPLAN", 11, "service_code", "331111", "TDK-NOT-LINKABLE", "error"),
+    (PLAN_67, "UPPLAN", 12, "units", "301", "TDK-DETAIL-NUMBER", "warning", "detail_code", 11),
+    (PLAN_67, "UPSIKYU", 1, "service_code", "999999", "TDK-TOTAL-ROW", "error"),
+    (PLAN_67, "UPSIKYU", 6, "service_code", "111111", "TDK-TOTAL-ROW", "error", "provider_office"),
     (PLAN_67_OLD, "UPPLAN", 3, "units", "", "TDK-NEEDED", "warning"),
     # times and days
     (PLAN_67, "UPPLAN", 1, "start_time", "1101", "TDK-TIME-ORDER", "warning"),
@@ -158,7 +164,7 @@ def test_a_cell_that_breaks_a_rule_is_said_once(sets: Sets, case: tuple[str, ...
         assert not broken.check().errors
         return
     where = place[0] if place else column
-    broken.only(code, kind, int(row), where, severity)
+    broken.only(code, kind, int(place[1] if len(place) > 1 else row), where, severity)
 
 
 VERSIONS = [

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from todoke.client import MemoryStore, Session
 from todoke.client.cli import register
+from todoke.client.shapes import SessionOffice
 
 OWN = {"number": "9970100018", "name": "あおぞら居宅介護支援事業所"}
 PARTNER = {"number": "9970100117", "name": "そよかぜ訪問介護センター"}
@@ -211,6 +214,22 @@ def counter() -> Iterator[Counter]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def kept_session() -> MemoryStore:
+    """A session that has an hour left."""
+    now = datetime.now(UTC)
+    return MemoryStore(
+        Session(
+            url="http://127.0.0.1:8080",
+            access_token="access-1",
+            access_until=now + timedelta(hours=1),
+            refresh_token="refresh-1",
+            refresh_until=now + timedelta(hours=8),
+            office=SessionOffice(number=OWN["number"], name=OWN["name"]),
+        )
+    )
 
 
 Run = Callable[..., Result]

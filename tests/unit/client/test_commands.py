@@ -305,3 +305,11 @@ def test_nothing_answers_exits_4(logged_in: Any, monkeypatch: pytest.MonkeyPatch
 
 def test_the_help_lists_the_exit_codes(run: Any) -> None:
     assert "終了コード" in run("send", "--help").stdout
+
+
+def test_demo_files_can_be_sent_by_their_sender(logged_in: Any, counter: Any, tmp_path: Path) -> None:
+    made = document(logged_in("demo-files", tmp_path / "demo", "--json"))["sets"]
+    assert len(made) > 20
+    result = logged_in("send", tmp_path / "demo" / "9970100018", "--yes", "--json")
+    assert result.exit_code == 0
+    assert len(counter.sent_files) == len([one for one in made if one["sender"] == "9970100018"])

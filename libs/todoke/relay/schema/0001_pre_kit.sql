@@ -8,15 +8,17 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (lpad(to_hex((extract(epoch FROM moment) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid;
 
 -- Months for a table partitioned by message id: one back, 24 ahead, and a default that should stay empty (it alarms).
+-- Databases that are made and thrown away by the hundred ask for fewer (`todoke.months_ahead`).
 CREATE FUNCTION partition_by_month(parent regclass) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     month timestamptz := date_trunc('month', now(), 'UTC') - interval '1 month';
+    ahead int := coalesce(nullif(current_setting('todoke.months_ahead', true), ''), '24')::int;
     bare text;
 BEGIN
     SELECT relname INTO STRICT bare FROM pg_class
     WHERE oid = parent AND relkind = 'p' AND relnamespace = current_schema()::regnamespace;
-    FOR step IN 1..26 LOOP
+    FOR step IN 0..ahead + 1 LOOP
         EXECUTE format('CREATE TABLE IF NOT EXISTS %I PARTITION OF %s FOR VALUES FROM (%L) TO (%L)',
             bare || to_char(month AT TIME ZONE 'UTC', '_YYYY_MM'), parent,
             uuid_floor(month), uuid_floor(month + interval '1 month'));

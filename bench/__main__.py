@@ -1,0 +1,26 @@
+"""`make bench`: prints one table. The peer runs in between, so that both see the same machine."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from bench import bulk, cycle, peer
+from bench.measured import table
+
+
+def main() -> None:
+    """Measure everything, or the parts named on the command line: cycle peer bulk."""
+    parts = set(sys.argv[1:]) or {"cycle", "peer", "bulk"}
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="todoke-bench-", ignore_cleanup_errors=True) as folder:
+        if "cycle" in parts:
+            rows.append(cycle.measure(Path(folder) / "cycle"))
+        if "peer" in parts:
+            rows.append(peer.measure(Path(folder) / "peer"))
+        if "bulk" in parts:
+            rows += bulk.measure(Path(folder) / "bulk")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""CPU seconds of process trees, engines included."""
+
+from collections.abc import Mapping
+
+import psutil
+
+
+class Meter:
+    """CPU seconds per name between `start()` and `stop()`; a name is a process with all its children, ended ones too."""
+
+    def __init__(self, pids: Mapping[str, int]) -> None:
+        self._processes = {name: psutil.Process(pid) for name, pid in pids.items()}
+        self._at: dict[str, float] = {}
+
+    def start(self) -> None:
+        """Begin to count."""
+        self._at = self._read()
+
+    def stop(self) -> dict[str, float]:
+        """CPU seconds since `start()`."""
+        now = self._read()
+        return {name: now[name] - self._at[name] for name in now}
+
+    def _read(self) -> dict[str, float]:
+        return {name: _tree(process) for name, process in self._processes.items()}
+
+
+def _tree(process: psutil.Process) -> float:
+    total = 0.0
+    for each in (process, *process.children(recursive=True)):
+        try:
+            times = each.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system + times.children_user + times.children_system
+    return total

@@ -1,0 +1,85 @@
+"""Operations about offices, limits, keys and notifications: everything that is no message. See `operations`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from todoke.client import shapes
+from todoke.client.calls import getting, nothing, reading
+from todoke.client.core import Answer, Ask, Call, Core, Flow, segment
+
+
+def office(core: Core, number: str) -> Flow[shapes.Office]:
+    """An office of the directory."""
+    return (yield from core.perform(getting(shapes.Office, f"/v1/offices/{segment(number)}")))
+
+
+def offices(core: Core, q: str, limit: int = 50, cursor: str | None = None) -> Flow[shapes.Page[shapes.Office]]:
+    """One page of the directory: offices whose name or number holds `q`."""
+    params: dict[str, str | int] = {"q": q, "limit": limit}
+    if cursor is not None:
+        params["cursor"] = cursor
+    return (yield from core.perform(getting(shapes.Page[shapes.Office], "/v1/offices", params)))
+
+
+def own_office(core: Core) -> Flow[shapes.OwnOffice]:
+    """One's own office."""
+    return (yield from core.perform(getting(shapes.OwnOffice, "/v1/office")))
+
+
+def limits(core: Core) -> Flow[shapes.Limits]:
+    """Every limit of the service."""
+    return (yield from core.perform(getting(shapes.Limits, "/v1/limits")))
+
+
+def status(core: Core) -> Flow[shapes.SystemStatus]:
+    """How the whole system is."""
+    return (yield from core.perform(getting(shapes.SystemStatus, "/v1/status")))
+
+
+def jwks(core: Core) -> Flow[Mapping[str, Any]]:
+    """The public keys of receipts; keep them to verify receipts offline."""
+    ask = Ask("GET", "/.well-known/jwks.json")
+    return (yield from core.perform(Call(ask, Answer.document, repeatable=True, bearer="")))
+
+
+def notifications(core: Core, scope: str = "own") -> Flow[shapes.NotificationSettings]:
+    """Who is told by mail: one's `own` settings or the `office`'s."""
+    return (yield from core.perform(getting(shapes.NotificationSettings, f"/v1/notifications/{segment(scope)}")))
+
+
+def set_notifications(
+    core: Core, settings: shapes.NotificationSettings, scope: str = "own"
+) -> Flow[shapes.NotificationSettings]:
+    """Replace the settings of `own` or `office`."""
+    ask = Ask("PUT", f"/v1/notifications/{segment(scope)}", body=settings.model_dump(mode="json"))
+    return (yield from core.perform(Call(ask, reading(shapes.NotificationSettings), repeatable=True)))
+
+
+def add_webhook(core: Core, url: str, events: Sequence[str]) -> Flow[shapes.NewWebhook]:
+    """Make a webhook; the secret in the answer is shown this once."""
+    ask = Ask("POST", "/v1/notifications/webhooks", body={"url": url, "events": list(events)})
+    return (yield from core.perform(Call(ask, reading(shapes.NewWebhook), repeatable=False)))
+
+
+def webhooks(core: Core) -> Flow[tuple[shapes.Webhook, ...]]:
+    """All webhooks of the office."""
+    return (yield from core.perform(getting(shapes.Page[shapes.Webhook], "/v1/notifications/webhooks"))).items
+
+
+def test_notifications(core: Core) -> Flow[shapes.Tested]:
+    """Send a test to one's mail addresses and, for an administrator, to the office's and its webhooks."""
+    return (
+        yield from core.perform(Call(Ask("POST", "/v1/notifications/test"), reading(shapes.Tested), repeatable=False))
+    )
+
+
+def webhook(core: Core, webhook_id: UUID | str) -> Flow[shapes.Webhook]:
+    """A webhook with its last results."""
+    return (yield from core.perform(getting(shapes.Webhook, f"/v1/notifications/webhooks/{segment(webhook_id)}")))
+
+
+def remove_webhook(core: Core, webhook_id: UUID | str) -> Flow[None]:
+    """End a webhook."""
+    ask = Ask("DELETE", f"/v1/notifications/webhooks/{segment(webhook_id)}")
+    yield from core.perform(Call(ask, nothing, repeatable=True))
