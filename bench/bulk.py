@@ -85,9 +85,12 @@ class _Load:
                 form.add_field("files", data, filename=name, content_type="text/csv")
         else:
             path = "/v1/batches"
-            messages, files = [], []
+            messages: list[dict[str, object]] = []
+            files: list[tuple[str, str, bytes]] = []
             for _ in range(count):
-                named = [(f"f{len(files) + n}", name, data) for n, (name, data) in enumerate(next(self._sets[sender]), 1)]
+                named = [
+                    (f"f{len(files) + n}", name, data) for n, (name, data) in enumerate(next(self._sets[sender]), 1)
+                ]
                 files += named
                 messages.append({"idempotency_key": os.urandom(12).hex(), "files": [part for part, _, _ in named]})
             form.add_field("messages", json.dumps(messages), content_type="application/json")

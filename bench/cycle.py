@@ -4,7 +4,6 @@ import concurrent.futures
 import os
 import statistics
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from bench.measured import Measured
@@ -13,6 +12,10 @@ from bench.meter import Meter
 from bench.stand import Stand
 from todoke.client import Client, MemoryStore, Upload
 from todoke.client.session import Session
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CLIENTS = 8
 CYCLES_EACH = 40

@@ -24,7 +24,15 @@ class Measured:
         """As shown: rate, p50 and p99 in ms, CPU-ms per thing in all and by process."""
         each = {name: used * 1000 / self.count for name, used in self.cpu.items()}
         parts = "  ".join(f"{name} {ms:.2f}" for name, ms in sorted(each.items(), key=lambda item: -item[1]))
-        return [self.what, str(self.count), f"{self.rate:.1f}", _ms(self.p50), _ms(self.p99), f"{sum(each.values()):.2f}", parts]
+        return [
+            self.what,
+            str(self.count),
+            f"{self.rate:.1f}",
+            _ms(self.p50),
+            _ms(self.p99),
+            f"{sum(each.values()):.2f}",
+            parts,
+        ]
 
 
 HEAD = ("what", "count", "per second", "p50 ms", "p99 ms", "CPU-ms each", "CPU-ms by process")

@@ -6,7 +6,7 @@ import psutil
 
 
 class Meter:
-    """CPU seconds per name between `start()` and `stop()`; a name is a process with all its children, ended ones too."""
+    """CPU seconds per name between `start()` and `stop()`; a name is a process with its children, ended ones too."""
 
     def __init__(self, pids: Mapping[str, int]) -> None:
         self._processes = {name: psutil.Process(pid) for name, pid in pids.items()}

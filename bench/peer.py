@@ -14,14 +14,14 @@ from bench.measured import Measured
 from bench.meter import Meter
 
 PORT = 19200
-PYTHON = Path(".venv-peer/bin/python")
+PYTHON = str(Path(".venv-peer/bin/python"))
 READY_SECONDS_MAX = 30.0
 
 
 def measure(home: Path) -> Measured:
     """Run the sandbox with one worker (its index is in memory) and eight clients in a process of their own."""
     home.mkdir(parents=True)
-    _mailboxes(home)
+    _mailboxes()
     environment = {
         **os.environ,
         "STORE_MODE": "file",
@@ -30,8 +30,8 @@ def measure(home: Path) -> Measured:
         "MAILBOXES_DATA_DIR": str(home),
     }
     with (home / "server.log").open("wb") as log:
-        server = subprocess.Popen(  # noqa: S603 (our own command)
-            [PYTHON, "-m", "uvicorn", "mesh_sandbox.api:app", "--workers", "1", "--port", str(PORT), "--log-level", "error"],
+        server = subprocess.Popen(
+            [PYTHON, *"-m uvicorn mesh_sandbox.api:app --workers 1 --log-level error --port".split(), str(PORT)],
             env=environment,
             stdout=log,
             stderr=log,
@@ -45,11 +45,11 @@ def measure(home: Path) -> Measured:
 
 
 def _measure(server: int) -> Measured:
-    command = [PYTHON, Path(__file__).with_name("peer_client.py"), f"http://127.0.0.1:{PORT}"]
+    command = [PYTHON, str(Path(__file__).with_name("peer_client.py")), f"http://127.0.0.1:{PORT}"]
     counts = [str(CLIENTS), str(WARM_UP_EACH), str(CYCLES_EACH)]
-    with subprocess.Popen([*command, *counts], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as clients:  # noqa: S603
-        assert clients.stdout is not None  # noqa: S101 (asked for above)
-        assert clients.stdin is not None  # noqa: S101
+    with subprocess.Popen([*command, *counts], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as clients:
+        assert clients.stdout is not None
+        assert clients.stdin is not None
         if clients.stdout.readline().strip() != "warm":
             raise RuntimeError("the peer's clients did not start")
         meter = Meter({"mesh-sandbox": server, "clients": clients.pid})
@@ -63,10 +63,11 @@ def _measure(server: int) -> Measured:
     return Measured("mesh-sandbox cycle", result["count"], result["seconds"], cpu, result["p50"], result["p99"])
 
 
-def _mailboxes(home: Path) -> None:
+def _mailboxes() -> None:
     """Sixteen mailboxes in place of the packaged ones; the package in the peer's environment is ours to change."""
-    find = "import mesh_sandbox, pathlib; print(pathlib.Path(mesh_sandbox.__file__).parent / 'store/data/mailboxes.jsonl')"
-    packaged = Path(subprocess.run([PYTHON, "-c", find], check=True, capture_output=True, text=True).stdout.strip())  # noqa: S603
+    find = [PYTHON, "-c", "import mesh_sandbox; print(mesh_sandbox.__file__)"]
+    module = Path(subprocess.run(find, check=True, capture_output=True, text=True).stdout.strip())
+    packaged = module.parent / "store/data/mailboxes.jsonl"
     original = packaged.with_suffix(".original")
     if not original.exists():
         shutil.copy(packaged, original)

@@ -49,7 +49,8 @@ def main(url: str, clients: int, warm_up: int, cycles: int) -> None:
         seconds = sorted(one for each in threads.map(lambda pair: pair.run(cycles), pairs) for one in each)
         took = time.perf_counter() - began
     p99 = seconds[int(len(seconds) * 0.99)]
-    print(json.dumps({"count": len(seconds), "seconds": took, "p50": statistics.median(seconds), "p99": p99}), flush=True)
+    result = {"count": len(seconds), "seconds": took, "p50": statistics.median(seconds), "p99": p99}
+    print(json.dumps(result), flush=True)
     sys.stdin.readline()
 
 

@@ -9,6 +9,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import httpx
 
@@ -36,7 +37,7 @@ class Stand:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._ports: dict[str, int] = {}
 
-    def __enter__(self) -> "Stand":
+    def __enter__(self) -> Self:
         self._engines = engines.up(self.home)
         try:
             os.environ["TODOKE_ADDRESS"] = self.address
@@ -109,7 +110,7 @@ class Stand:
         environment |= {"TODOKE_LIMITS": json.dumps(LIMITS), "TODOKE_REGISTRY_ADDRESS": f"http://127.0.0.1:{PORT}"}
         command = [sys.executable, "-m", "services", "serve", *arguments, "--no-ground"]
         with (self.home / f"{name}.log").open("ab") as log:
-            self._children[name] = subprocess.Popen(  # noqa: S603 (our own command)
+            self._children[name] = subprocess.Popen(
                 [*command, "--home", str(self.home), "--port", str(port)],
                 env=environment,
                 stdin=subprocess.DEVNULL,

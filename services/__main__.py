@@ -1,8 +1,11 @@
 """The command `todoke`: the composition root of the services, beside the client's commands."""
 
 import asyncio
+import signal
 import sys
+import threading
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -77,15 +80,18 @@ def engines_group() -> None:
 @HOME
 def engines_up(home: Path) -> None:
     """Start Kafka, PostgreSQL and S3 of a home in the foreground."""
-    import signal  # noqa: PLC0415 (only this command waits for one)
-
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
     try:
         running = engines.up(home.resolve())
     except engines.EngineError as trouble:
         _fail(trouble)
     click.echo(f"kafka {running.addresses.kafka}   s3 {running.addresses.s3.endpoint}   (Ctrl-C stops them)")
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    while not stop.wait(0.5):
+        if gone := running.ended():
+            running.down()
+            raise click.ClickException(f"{', '.join(gone)} ended; see the logs in {home}")
     running.down()
 
 
@@ -101,10 +107,11 @@ def engines_down(home: Path) -> None:
 def engines_status(home: Path) -> None:
     """Say which engines of a home run, and where."""
     for state in engines.status(home.resolve()):
-        click.echo(f"{state}")
+        running = f"runs as {state.pid}" if state.is_running else "does not run"
+        click.echo(f"{state.name:<9} {running:<20} {state.address}")
 
 
-def _fail(trouble: Exception) -> "None":
+def _fail(trouble: Exception) -> NoReturn:
     click.echo(f"todoke: {trouble}", err=True)
     sys.exit(1)
 

@@ -83,6 +83,23 @@ async def _lay_once(shared: Shared, services: Sequence[str]) -> None:
     )
 
 
+async def everybody_knows(settings: Settings, offices: Sequence[str]) -> bool:
+    """Whether every service that judges by its copy of the directory knows these offices."""
+    shared = await Shared.open(settings)
+    try:
+        for name in ("ingest", "validation", "routing"):
+            runtime = await shared.runtime(name)
+            try:
+                async with runtime.db.worker() as tx:
+                    if len(await runtime.directory.get(tx, offices)) < len(offices):
+                        return False
+            finally:
+                await runtime.db.close()
+    finally:
+        await shared.close()
+    return True
+
+
 async def load_practice(settings: Settings, operator_url: str) -> None:
     """Load the practice offices once and write `demo.json` into the home."""
     from services.registry.demo import load_demo  # noqa: PLC0415 (only a practice set-up has it)

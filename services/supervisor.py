@@ -58,7 +58,7 @@ class Supervisor:
                     self._start(name)
                 self._wait_until_ready()
                 self._tell(time.monotonic() - began)
-                self._keep()
+                self._keep(running)
         finally:
             self._end_children()
             running.down()
@@ -93,11 +93,19 @@ class Supervisor:
             for name, child in self._children.items():
                 if child.poll() is not None:
                     raise NotStarted(f"{name} ended with code {child.returncode}; see {self.home}/logs/{name}.log")
-            if _answers(f"{self.address}/health/ready"):
+            if _answers(f"{self.address}/health/ready") and self._practice_is_known():
                 return
             if time.monotonic() > until:
                 raise NotStarted(f"not ready after {READY_SECONDS_MAX:.0f} seconds; see {self.home}/logs")
             time.sleep(0.05)
+
+    def _practice_is_known(self) -> bool:
+        """Whether a message sent as soon as the logins are printed meets only services that know its offices."""
+        if not self._demo:
+            return True
+        document = json.loads((self.home / "demo.json").read_text(encoding="utf-8"))
+        settings = ground.settings_of(self.home, self.address)
+        return asyncio.run(ground.everybody_knows(settings, [office["number"] for office in document["offices"]]))
 
     def _tell(self, seconds: float) -> None:
         if self._stopping:
@@ -106,18 +114,21 @@ class Supervisor:
         if self._demo:
             document = json.loads((self.home / "demo.json").read_text(encoding="utf-8"))
             lines += ["", "Practice logins (also in " + str(self.home / "demo.json") + "):"]
-            for office in document["offices"]:
-                lines.append(f"  {office['number']}  {office['name']}")
-                lines.append(f"      {office['c_id']} {office['c_password']}   {office['kj_id']} {office['kj_password']}")
+            for one in document["offices"]:
+                lines.append(f"  {one['number']}  {one['name']}")
+                lines.append(f"      {one['c_id']} {one['c_password']}   {one['kj_id']} {one['kj_password']}")
             operator = document["operator"]
             lines.append(f"  operator {operator['url']}  {operator['user_id']} {operator['password']}")
             lines.append(f"      totp secret {operator['totp_secret']}")
         print("\n".join(lines), flush=True)  # noqa: T201
 
-    def _keep(self) -> None:
-        """Start a child again that ended; one that cannot stay up for a while is started ever more slowly."""
+    def _keep(self, running: engines.Running) -> None:
+        """Start again what ended, engine or child; a child that cannot stay up is started ever more slowly."""
         pause = RESTART_PAUSE_SECONDS
         while not self._stopping:
+            for name in running.ended():
+                print(f"todoke: {name} ended; starting it again", file=sys.stderr)  # noqa: T201
+                running.start(name)
             for name, child in list(self._children.items()):
                 if child.poll() is not None and not self._stopping:
                     lived = time.monotonic() - self._started_at[name]

@@ -50,9 +50,6 @@ RANKS: Mapping[Status, int] = {
 }
 """The one total order of statuses: of two that are claimed the greater stands. 済 is final, so it stands highest."""
 
-ON_THE_WAY: tuple[Status, ...] = ("submitted", "accepted", "routed")
-"""Not yet in the recipient's mailbox and not at an end."""
-
 RECEIVED_STATUSES: tuple[Status, ...] = ("delivered", "downloaded", "recalled", "expired")
 """What a recipient can see."""
 
@@ -61,9 +58,6 @@ DISCARDED = "TDK-DISCARDED"
 
 REJECTED = "TDK-REJECTED"
 """Reason code of a rejection whose event lists no error."""
-
-HOLDERS = ("validation", "routing", "storage")
-"""The services that may hold a message, in the order of the columns `hold_…`."""
 
 CHANGES_KEPT = 2000
 """Newest changes of an office that its feed keeps: weeks for a large office, and a bound for a quarter of a million."""

@@ -19,7 +19,7 @@ from todoke.events import (
     ReminderDue,
 )
 from todoke.relay.service import Runtime, Service, Timer
-from todoke.relay.upload import BytesInFlight
+from todoke.relay.upload import process_budget
 
 TIMER_SECONDS = 60.0
 """How often deadlines are looked at: they are counted in days."""
@@ -37,7 +37,7 @@ def build(runtime: Runtime) -> Service:
         log=runtime.log,
     )
     mailbox = Mailbox(runtime.db, runtime.ports, wait_seconds_max=limits.wait_seconds_max)
-    desk = Desk(mailbox, contents, BytesInFlight(limits.bytes_in_flight_max))
+    desk = Desk(mailbox, contents, process_budget(limits.bytes_in_flight_max))
     deadlines = Deadlines(runtime.db, runtime.ports, limits)
     eraser = Eraser(runtime.db, runtime.objects, runtime.ports, limits, runtime.log)
     return Service(

@@ -45,7 +45,7 @@ CHILDREN: Final = 2
 JOBS_MAX: Final = 500
 """Jobs after which a child is replaced: what a parser leaks stays small."""
 
-JOB_SECONDS_MAX: Final = 10.0
+JOB_SECONDS_MAX: Final = 8.0
 """Longest a job may take by the clock."""
 
 START_SECONDS_MAX: Final = 20.0

@@ -73,6 +73,7 @@ def settle(account: Account) -> None:
         numbers = [arrival.number for arrival in arrivals]
         assert numbers == list(range(first, first + len(numbers))), f"{office}: the numbers are not dense"
         places: dict[str, list[int]] = defaultdict(list)
+        assert len({arrival.message_id for arrival in arrivals}) == len(arrivals), f"{office}: a message came twice"
         for arrival in arrivals:
             promise = by_id.get(arrival.message_id)
             assert promise is not None, f"{office}: a message that nobody was promised"
@@ -82,7 +83,6 @@ def settle(account: Account) -> None:
             seen.append(arrival.message_id)
         for sender, order in places.items():
             assert order == sorted(order), f"{sender} to {office}: out of order"
-    assert len(seen) == len(set(seen)), "a message came twice"
     assert set(seen) == set(by_id), "a promised message is lost"
 
 

@@ -1,0 +1,1 @@
+"""The kit over engines, in a topology that exists in tests only."""

@@ -20,12 +20,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-async def topology(engines: Any, tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> AsyncIterator[Topology]:
-    """The two test services over fresh tables and fresh topics."""
-    home: Path = tmp_path_factory.getbasetemp().parent / f"home-{testrun_uid}"
+def run_home(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Path:
+    """A folder of keys for the whole run: all workers share the role passwords of the one server."""
+    home = tmp_path_factory.getbasetemp().parent / f"home-{testrun_uid}"
     home.mkdir(exist_ok=True)
+    return home
+
+
+@pytest.fixture
+async def topology(engines: Any, run_home: Path) -> AsyncIterator[Topology]:
+    """The two test services over fresh tables and fresh topics."""
     ports = Ports.real()
-    secrets = secrets_of_home(home, ports)
+    secrets = secrets_of_home(run_home, ports)
     async with fresh_database(engines.postgres, secrets, ["routing", "storage"]) as dsn:
         async with administrator(dsn) as db:
             await db.execute(EFFECTS)

@@ -59,7 +59,9 @@ async def test_a_poison_message_is_held_and_all_others_flow(topology: Topology, 
         said = await topology.fetch("SELECT type, payload::text FROM journal")
         assert [row["type"] for row in said] == ["MessageHeld"]
         handler.fails = lambda _: None
-        assert await discipline.parking.decide(holds[0]["subject"], discard=False, operator="op", reason_sealed=None) == 1
+        assert (
+            await discipline.parking.decide(holds[0]["subject"], discard=False, operator="op", reason_sealed=None) == 1
+        )
         assert await discipline.parking.settle_one()
     reasons = {row["reason"] for row in await topology.effects()}
     assert reasons == {f"TDK-{number}" for number in range(40)}
@@ -144,10 +146,9 @@ async def test_a_zombie_whose_partition_moved_on_changes_nothing(topology: Topol
 
 async def test_a_topic_made_anew_is_heard_from_its_beginning(topology: Topology) -> None:
     first = [undeliverable(topology.ports, number) for number in range(30)]
-    async with topology.publishing():
-        async with topology.hearing("bare", Count()):
-            await topology.say(*first)
-            await topology.wait_for_effects(30)
+    async with topology.publishing(), topology.hearing("bare", Count()):
+        await topology.say(*first)
+        await topology.wait_for_effects(30)
     await remake_topics(topology.kafka, [TOPIC])
     second = [undeliverable(topology.ports, number) for number in range(30, 40)]
     async with topology.publishing(), topology.hearing("bare", Count()):

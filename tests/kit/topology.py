@@ -86,7 +86,9 @@ class Topology:
 
     async def open(self) -> None:
         self.sayer = await Database.open("routing", address=self.dsn, passwords=self.secrets.password, ports=self.ports)
-        self.hearer = await Database.open("storage", address=self.dsn, passwords=self.secrets.password, ports=self.ports)
+        self.hearer = await Database.open(
+            "storage", address=self.dsn, passwords=self.secrets.password, ports=self.ports
+        )
         await remake_topics(self.kafka, [TOPIC])
 
     async def close(self) -> None:
@@ -164,7 +166,7 @@ async def remake_topics(kafka: str, topics: list[str]) -> None:
         there = [topic for topic in topics if topic in await admin.list_topics()]
         if there:
             await admin.delete_topics(there)
-            while set(there) & set(await admin.list_topics()):
+            while set(there) & set(await admin.list_topics()):  # noqa: ASYNC110 (Kafka tells nobody when it is done)
                 await asyncio.sleep(0.05)
     finally:
         await admin.close()

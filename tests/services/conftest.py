@@ -52,7 +52,7 @@ async def shared(engines: Any, test_keys: Path, ports: Ports) -> AsyncIterator[S
 
 @pytest.fixture
 async def on_stage(shared: Shared) -> AsyncIterator[StageFactory]:
-    """`await on_stage("storage")`: that service over `shared`, ended with the test."""
+    """Stages services over `shared` that end with the test, as in `await on_stage("storage")`."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def make(name: str) -> Stage:

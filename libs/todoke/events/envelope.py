@@ -101,7 +101,7 @@ class MessageEvent(Event):
 
 
 class OfficeEvent(Event):
-    """A fact about one office. `version` counts the states of its row: 1, 2, 3 …"""
+    """A fact about one office. `version` counts the states of its row, from 1."""
 
     office: str
     version: int
@@ -217,4 +217,3 @@ def body_of(event: Event) -> bytes:
 
 def _kebab(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
-

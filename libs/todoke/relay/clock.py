@@ -22,7 +22,7 @@ UUID7_TIME_SHIFT = 80
 """The millisecond of a UUIDv7 stands above this many bits (RFC 9562 section 5.7)."""
 
 CRASH_AT = "TODOKE_CRASH_AT"
-"""Environment variable naming one crash point (`name` or `name:3` for the third time) at which the process kills itself."""
+"""Environment variable that names one crash point: `name`, or `name:3` for the third time it is reached."""
 
 
 class Clock(Protocol):

@@ -8,8 +8,7 @@ import asyncio
 import collections
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
@@ -25,6 +24,9 @@ from todoke.relay.limits import (
 from todoke.relay.metrics import ConsumerMetrics
 from todoke.relay.parking import Parking, Raw
 from todoke.relay.postgres import Database, DatabaseAway, Statements, Tx, queries
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 ATTEMPTS_MAX = 3
 """So often a single record is tried before its subject is parked."""

@@ -9,14 +9,14 @@ from uuid import UUID
 from todoke.events import Event
 from todoke.relay.postgres import Tx
 
-E = TypeVar("E", bound=Event, covariant=True)
+EventT_co = TypeVar("EventT_co", bound=Event, covariant=True)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Heard(Generic[E]):
+class Heard(Generic[EventT_co]):
     """One event as it came from the log. `replay` says that outside effects (mail, webhooks) must not run."""
 
-    event: E
+    event: EventT_co
     event_id: UUID
     service: str
     topic: str

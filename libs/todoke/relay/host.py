@@ -148,8 +148,8 @@ class Host:
                     raise
                 except Transient as trouble:
                     log.warning("loop_waits", loop=name, reason=type(trouble).__name__)
-                except Exception as mistake:
-                    log.error("loop_fails", loop=name, error=type(mistake).__name__, exc_info=mistake)
+                except Exception as mistake:  # noqa: BLE001 (a loop must not die silently)
+                    log.critical("loop_fails", loop=name, error=type(mistake).__name__)
                 await self._shared.ports.clock.sleep(1)
 
         self._tasks.append(asyncio.create_task(again_and_again(), name=name))

@@ -10,7 +10,8 @@ import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Union
+from types import GenericAlias
+from typing import Any, Self, Union
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -102,7 +103,7 @@ async def _wait_for_leaders(admin: AIOKafkaAdminClient, topics: Sequence[str]) -
 
 async def kafka_answers(servers: str) -> bool:
     """Whether a broker accepts connections."""
-    host, _, port = servers.split(",")[0].rpartition(":")
+    host, _, port = servers.split(",", 1)[0].rpartition(":")
     try:
         _, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), CONNECT_SECONDS)
     except (OSError, TimeoutError):
@@ -328,7 +329,7 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
     def __init__(self, discipline: Discipline) -> None:
         self._discipline = discipline
 
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 (aiokafka's signature)
         await self._discipline.revoked()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
@@ -423,7 +424,7 @@ def subscription(discipline: Discipline, servers: str, settings: Mapping[str, An
         *discipline.topics, listener=_Rebalances(discipline), **_subscriber_settings(), **settings
     )
 
-    @subscriber
+    @subscriber  # type: ignore[untyped-decorator]  # FastStream types its handlers as any callable
     async def hear(message: list[Any]) -> None:
         records: dict[Place, list[Any]] = {}
         for raw in message:
@@ -471,8 +472,10 @@ async def _stop(stoppable: Any) -> None:
 
 
 def describe(services: Sequence["Described"]) -> str:
-    """The AsyncAPI 3.0 document, YAML, of what these services hear and say, made by FastStream from subscribers and
-    publishers of the kind that run."""
+    """The AsyncAPI 3.0 document (YAML) of what these services hear and say.
+
+    FastStream makes it from subscribers and publishers of the kind that run.
+    """
     broker = KafkaBroker("kafka:9092", apply_types=False, logger=None)
     for service in services:
         if service.hears:
@@ -487,10 +490,11 @@ def describe(services: Sequence["Described"]) -> str:
 
 
 def _documented(service: "Described") -> Callable[..., Awaitable[None]]:
-    async def hear(records: Any) -> None:  # noqa: ANN401 (annotated below, for the document)
+    async def hear(records: Any) -> None:
         del records
 
-    hear.__annotations__["records"] = list[Union[tuple(service.hears)]]  # type: ignore[misc]  # noqa: UP007
+    payload: Any = Union[tuple(service.hears)]  # noqa: UP007 (made at run time)
+    hear.__annotations__["records"] = GenericAlias(list, (payload,))
     hear.__doc__ = f"What {service.name} hears, in batches; the group is {service.settings['group_id']}."
     return hear
 
@@ -532,7 +536,7 @@ class TopicReader:
         self._consumer = consumer
         self._partitions = partitions
 
-    async def __aenter__(self) -> "TopicReader":
+    async def __aenter__(self) -> Self:
         self._consumer.assign(self._partitions)
         await self._consumer.seek_to_beginning(*self._partitions)
         self._end = await self._consumer.end_offsets(self._partitions)

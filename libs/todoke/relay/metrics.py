@@ -36,7 +36,6 @@ class Metrics:
         self.refused_out = Counter("todoke_relay_refused", "Records the broker refused", labels, registry=registry)
         self.outbox_rows = Gauge("todoke_outbox_rows", "Rows not acknowledged by Kafka", labels, registry=registry)
         self.outbox_seconds = Gauge("todoke_outbox_seconds", "Age of the oldest such row", labels, registry=registry)
-        self.rest_rows = Gauge("todoke_partition_rest", "1 if a month's partition is missing", labels, registry=registry)
         self.listed_seconds = Histogram(
             "todoke_listed_seconds", "From submission to the recipient's list", registry=registry, buckets=SECONDS
         )

@@ -29,7 +29,8 @@ class MigrationFailed(Exception):  # noqa: N818
 async def migrate(dsn: str, services: Sequence[str], secrets: Secrets, months_ahead: int = MONTHS_AHEAD) -> None:
     """Bring roles and schemas of the services up to date. Safe to repeat and to run in several processes at once.
 
-    `dsn` is an administrator's; monthly partitions are made so many months ahead. Raises `MigrationFailed`, `DatabaseAway`.
+    `dsn` is an administrator's; monthly partitions are made so many months ahead.
+    Raises `MigrationFailed`, `DatabaseAway`.
     """
     roles = queries("todoke.relay", "roles.sql")
     async with administrator(dsn) as db:
@@ -43,7 +44,9 @@ async def migrate(dsn: str, services: Sequence[str], secrets: Secrets, months_ah
                 ):
                     await roles.set_for_this_transaction(db, name=name, value=value)
                 await roles.make_service(db)
-        outcomes = await asyncio.gather(*(_migrate_service(dsn, name, months_ahead) for name in services), return_exceptions=True)
+        outcomes = await asyncio.gather(
+            *(_migrate_service(dsn, name, months_ahead) for name in services), return_exceptions=True
+        )
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
@@ -53,7 +56,8 @@ async def _migrate_service(dsn: str, service: str, months_ahead: int) -> None:
     kit = Path(str(resources.files("todoke.relay").joinpath("schema")))
     address = _as_owner(dsn, service, months_ahead)
     await _dbmate(address, service, kit, KIT_TABLE)
-    await _dbmate(address, service, Path(str(resources.files(f"services.{service}").joinpath("schema"))), SERVICE_TABLE)
+    own = Path(str(resources.files(f"services.{service}").joinpath("schema")))
+    await _dbmate(address, service, own, SERVICE_TABLE)
 
 
 async def _dbmate(address: str, service: str, steps: Path, table: str) -> None:

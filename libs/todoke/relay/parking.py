@@ -88,9 +88,7 @@ class Parking:
             parked_at=tx.now,
         )
 
-    async def park(
-        self, tx: Tx, handler: Handler, subject: str, raw: Raw, error: str, about: Event | None
-    ) -> None:
+    async def park(self, tx: Tx, handler: Handler, subject: str, raw: Raw, error: str, about: Event | None) -> None:
         """Hold a subject because of this record, and say so where the offices are to see it."""
         nth = await self._sql.hold_subject(tx.db, subject=subject, error=error, attempts=1, held_at=tx.now)
         await self.keep(tx, subject, raw, error)

@@ -24,6 +24,9 @@ CONNECT_SECONDS_MAX = 5.0
 COMMAND_SECONDS_MAX = 8.0
 """Longest single statement: a request must be answered within 10 s even when a row stays locked."""
 
+IDLE_IN_TRANSACTION_MS = 10_000
+"""A process that stopped in the middle of a transaction loses it: its locks must not hold up the one that takes over."""
+
 STATEMENTS_CACHED = 300
 """Prepared statements kept per connection: more than any service has."""
 
@@ -170,7 +173,13 @@ class Database:
                 command_timeout=COMMAND_SECONDS_MAX,
                 statement_cache_size=STATEMENTS_CACHED,
                 max_inactive_connection_lifetime=60,
-                server_settings={"search_path": service, "application_name": role, "timezone": "UTC", "jit": "off"},
+                server_settings={
+                    "search_path": service,
+                    "application_name": role,
+                    "timezone": "UTC",
+                    "jit": "off",
+                    "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+                },
             )
         return cls(service, pools, ports, address)
 

@@ -27,11 +27,11 @@ class Wording:
 @functools.cache
 def wordings() -> Mapping[str, Wording]:
     """All codes of the API."""
-    with resources.files("todoke.relay").joinpath("messages_ja.csv").open(encoding="utf-8", newline="") as table:
-        return {
-            row["code"]: Wording(row["code"], int(row["status"]), row["number"] or None, row["title"], row["detail"])
-            for row in csv.DictReader(table)
-        }
+    table = resources.files("todoke.relay").joinpath("messages_ja.csv").read_text(encoding="utf-8")
+    return {
+        row["code"]: Wording(row["code"], int(row["status"]), row["number"] or None, row["title"], row["detail"])
+        for row in csv.DictReader(table.splitlines())
+    }
 
 
 class Problem(Exception):  # noqa: N818 (RFC 9457 calls it a problem)

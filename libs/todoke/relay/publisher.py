@@ -143,7 +143,8 @@ class Publisher:
     async def round(self) -> bool:
         """Send the oldest rows and forget what Kafka holds. Answers whether there was anything to send."""
         async with self._database.connection() as db:
-            rows = [_outgoing(row, self._service) for row in await self._sql.oldest_unsaid(db, rows_max=OUTBOX_ROWS_MAX)]
+            oldest = await self._sql.oldest_unsaid(db, rows_max=OUTBOX_ROWS_MAX)
+        rows = [_outgoing(row, self._service) for row in oldest]
         if not rows:
             return False
         self._ports.crash.reach(f"{self._service}.relay.before-send")

@@ -3,14 +3,13 @@
 import dataclasses
 import logging
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import structlog
 from fastapi import APIRouter
-from structlog.typing import FilteringBoundLogger
 
 from todoke.events import Event
 from todoke.relay.access import Access, EndedSessions, ask_registry
@@ -25,6 +24,9 @@ from todoke.relay.rootsecret import Secrets
 from todoke.relay.seal import KeyRing, RootKey, Sealer
 from todoke.relay.settings import Settings
 from todoke.relay.tokens import AccessTokens, ReceiptSigner, SigningKey
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 __all__ = [
     "Batch",
@@ -82,9 +84,7 @@ class Shared:
         self.receipts = ReceiptSigner(self.receipt_key)
         self.http = httpx.AsyncClient(timeout=5)
         self.ended = EndedSessions(
-            ask_registry(
-                settings.registry_address or settings.address, self.secrets.hmac_key("internal"), self.http
-            ),
+            ask_registry(settings.registry_address or settings.address, self.secrets.hmac_key("internal"), self.http),
             ports.clock,
         )
         self.access = Access(self.tokens, self.ended, RateLimits(settings.limits, ports.clock), ports.clock)
@@ -158,7 +158,7 @@ def configure_logging(level: str, *, instance: str) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_Bridge()], force=True)
 
 
-def _without_tracebacks(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+def _without_tracebacks(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Exception texts may quote what a person typed: only the kind of an exception is logged."""
     error = event.pop("exc_info", None)
     if isinstance(error, BaseException):

@@ -93,21 +93,17 @@ def manual_ports(start: datetime | None = None) -> Ports:
     return Ports(clock=clock, ids=ClockIds(clock), crash=NoCrash())
 
 
-def settings_for(
-    home: Path, *, postgres: str, kafka: str = "127.0.0.1:9", s3: S3Settings | None = None
-) -> Settings:
+def settings_for(home: Path, *, postgres: str, kafka: str = "127.0.0.1:9", s3: S3Settings | None = None) -> Settings:
     """Settings of a test process; without `s3` nothing may ask for objects."""
     missing = S3Settings(endpoint="http://127.0.0.1:9", access_key="none", secret_key=SecretStr("none"))
     return Settings(home=home, keys=home / "keys", kafka=kafka, postgres=SecretStr(postgres), s3=s3 or missing)
 
 
 @contextlib.asynccontextmanager
-async def fresh_database(
-    admin: str, secrets_of: Secrets, services: Sequence[str] | None = None
-) -> AsyncIterator[str]:
-    """A database of its own with the schemas of these services (all, when none is named), cloned from a template that is migrated once.
+async def fresh_database(admin: str, secrets_of: Secrets, services: Sequence[str] | None = None) -> AsyncIterator[str]:
+    """A database of its own with the schemas of these services (all, when none is named).
 
-    Yields its DSN (the administrator's). The template's name is the hash of every step, so it is never stale.
+    It is copied from a template that is migrated once. Yields its DSN (the administrator's). The template's name is the hash of every step, so it is never stale.
     """
     sql = queries("todoke.relay", "testing.sql")
     template = await _template(admin, secrets_of, services or services_with_schema())
@@ -131,7 +127,8 @@ async def _template(admin: str, secrets_of: Secrets, services: Sequence[str]) ->
             if await sql.database_exists(db, name=half):
                 await db.execute(await sql.drop_statement(db, name=half))
             await db.execute(await sql.create_statement(db, name=half))
-            await migrate(_with_database(admin, half), services, secrets_of, months_ahead=TEST_MONTHS_AHEAD)
+            dsn = _with_database(admin, half)
+            await migrate(dsn, services, secrets_of, months_ahead=TEST_MONTHS_AHEAD)
             await db.execute(await sql.rename_statement(db, name=half, new=name))
     return name
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import HTTPException as TooLarge
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import generate_latest
@@ -27,6 +28,9 @@ from todoke.relay.problem import MEDIA_TYPE, Problem
 
 RETRY_SECONDS = 5
 """When to try again while an engine is away."""
+
+SMALL_BODY_BYTES_MAX = 64 * 1024
+"""A JSON body: the longest is a receipt of thirty hashes or a search."""
 
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context, section 3.2."""
@@ -62,15 +66,14 @@ def application(
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_mistake)
+    app.add_middleware(_SmallBodies)
     app.add_middleware(_Watch, metrics=metrics, ids=ids)
     return app
 
 
 def problem_response(problem: Problem) -> Response:
     """The answer for a problem."""
-    return JSONResponse(
-        problem.body(), status_code=problem.status, headers=problem.headers(), media_type=MEDIA_TYPE
-    )
+    return JSONResponse(problem.body(), status_code=problem.status, headers=problem.headers(), media_type=MEDIA_TYPE)
 
 
 def _add_health(app: FastAPI, metrics: Metrics, health: Health) -> None:
@@ -108,7 +111,7 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
 
 async def _on_http(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    codes = {404: "TDK-NOT-FOUND", 405: "TDK-METHOD", 400: "TDK-BODY-MALFORMED"}
+    codes = {404: "TDK-NOT-FOUND", 405: "TDK-METHOD", 400: "TDK-BODY-MALFORMED", 413: "TDK-BODY-TOO-LARGE"}
     return problem_response(Problem(codes.get(status, "TDK-INTERNAL")))
 
 
@@ -122,6 +125,33 @@ def _innermost(error: Exception) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace else ""
+
+
+class _SmallBodies:
+    """Bodies other than uploads (which have limits of their own) are stopped while they are read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or _is_upload(scope):
+            await self._app(scope, receive, send)
+            return
+        left = SMALL_BODY_BYTES_MAX
+
+        async def measured() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise TooLarge(413)  # of FastAPI's own kind: it would hide any other behind a 400
+            return message
+
+        await self._app(scope, measured, send)
+
+
+def _is_upload(scope: Scope) -> bool:
+    return any(n == b"content-type" and v.lower().startswith(b"multipart/") for n, v in scope["headers"])
 
 
 class _Watch:
@@ -162,8 +192,9 @@ class _Watch:
 
     def _trace(self, scope: Scope) -> str:
         for name, value in scope["headers"]:
-            if name == b"traceparent" and TRACEPARENT.fullmatch(text := value.decode("ascii", "replace")):
-                return text
+            text = value.decode("ascii", "replace") if name == b"traceparent" else ""
+            if TRACEPARENT.fullmatch(text):
+                return str(text)
         return f"00-{self._ids.secret(16).hex()}-{self._ids.secret(8).hex()}-01"
 
     def _note(self, scope: Scope, status: int, seconds: float, trace: str) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from todoke.relay.seal import KeyEpochGone
 from todoke.relay.testing import Stage
 
-from .conftest import FILE_NAME, RECIPIENT, SENDER, Office, Story
+from .conftest import FILE_NAME, RECIPIENT, SENDER, TEXT, Office, Story
 
 Tell = Callable[..., Story]
 
@@ -207,3 +208,35 @@ async def test_a_query_that_makes_no_sense_is_refused_with_its_place(sender: Off
     answer = await sender.get(url)
     assert answer.status_code == 422, answer.text
     assert answer.json()["errors"]
+
+
+async def test_a_feed_keeps_its_newest_changes(
+    projection: Stage, tell: Tell, sender: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.projection.handlers.CHANGES_KEPT", 3)
+    stories = [tell() for _ in range(5)]
+    for number, story in enumerate(stories, 1):
+        await projection.hear(*story.until_delivered(number))
+    kept = [item["message_id"] for item in (await sender.get("/v1/changes")).json()["items"]]
+    assert kept == [str(story.message_id) for story in reversed(stories[2:])]
+
+
+async def test_a_damaged_manifest_hides_its_row_and_leaves_the_list_standing(
+    projection: Stage, tell: Tell, sender: Office
+) -> None:
+    story, sound = tell(), tell()
+    damaged = story.package.model_copy(update={"manifest": sound.package.manifest})  # sealed for another message
+    await projection.hear(story.submitted().model_copy(update={"package": damaged}), sound.submitted())
+    assert [item["text"] for item in await sender.items("sent")] == [TEXT, None]
+
+
+async def test_a_destroyed_month_key_hides_what_it_sealed(
+    projection: Stage, tell: Tell, sender: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(epoch: str) -> bytes:
+        raise KeyEpochGone(epoch)
+
+    await projection.hear(tell().submitted())
+    monkeypatch.setattr(projection.runtime.keys, "key", gone)
+    [item] = await sender.items("sent")
+    assert (item["text"], item["files"][0]["name"], item["sequence"]) == (None, None, "20250825121901")

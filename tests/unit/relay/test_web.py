@@ -1,0 +1,104 @@
+"""What every answer has in common: problems, limits of small bodies, trace context."""
+
+from typing import Annotated
+
+import httpx
+import pytest
+from fastapi import APIRouter, Body
+
+from todoke.relay.clock import Ports
+from todoke.relay.faults import Transient
+from todoke.relay.metrics import Metrics
+from todoke.relay.postgres import traceparent_now
+from todoke.relay.problem import Problem, wordings
+from todoke.relay.web import SMALL_BODY_BYTES_MAX, application
+
+TRACE = "00-" + "1" * 32 + "-" + "2" * 16 + "-01"
+
+
+@pytest.fixture
+def client() -> httpx.AsyncClient:
+    router = APIRouter()
+
+    @router.post("/echo")
+    async def echo(text: Annotated[str, Body(embed=True)]) -> dict[str, str | None]:
+        return {"text": text, "trace": traceparent_now.get()}
+
+    @router.get("/away")
+    async def away() -> None:
+        raise Transient("an engine")
+
+    @router.get("/wrong")
+    async def wrong() -> None:
+        raise RuntimeError("山田太郎")
+
+    @router.get("/refused")
+    async def refused() -> None:
+        raise Problem("TDK-NOT-FOUND", where=[("id", "ありません")])
+
+    async def health() -> dict[str, object]:
+        return {"status": "away", "parts": {"postgres": "away"}}
+
+    app = application("t", [router], metrics=Metrics(), health=health, ids=Ports.real().ids)
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app, raise_app_exceptions=False), base_url="http://127.0.0.1"
+    )
+
+
+async def test_a_refusal_is_a_problem_document(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/refused")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == "TDK-NOT-FOUND"
+    assert answer.json()["errors"] == [{"where": "id", "message": "ありません"}]
+
+
+async def test_an_engine_that_is_away_is_a_503_with_a_time(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/away")
+    assert (answer.status_code, answer.json()["code"]) == (503, "TDK-ENGINE-AWAY")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_a_mistake_of_ours_tells_nothing(client: httpx.AsyncClient, capfd: pytest.CaptureFixture[str]) -> None:
+    answer = await client.get("/wrong")
+    assert (answer.status_code, answer.json()["code"]) == (500, "TDK-INTERNAL")
+    assert "山田" not in answer.text + "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(("path", "code"), [("/nothing", "TDK-NOT-FOUND"), ("/echo", "TDK-METHOD")])
+async def test_paths_and_methods_that_are_not_there(client: httpx.AsyncClient, path: str, code: str) -> None:
+    assert (await client.get(path)).json()["code"] == code
+
+
+async def test_a_long_json_body_is_stopped(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/echo", json={"text": "x" * SMALL_BODY_BYTES_MAX})
+    assert (answer.status_code, answer.json()["code"]) == (413, "TDK-BODY-TOO-LARGE")
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b""])
+async def test_a_body_that_is_no_json_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
+    answer = await client.post("/echo", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code in {400, 422}
+    assert answer.json()["code"] in {"TDK-BODY-MALFORMED", "TDK-INVALID"}
+
+
+async def test_the_trace_of_a_request_reaches_what_it_does(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/echo", json={"text": "a"}, headers={"traceparent": TRACE})
+    assert answer.json()["trace"] == TRACE
+    made = await client.post("/echo", json={"text": "a"}, headers={"traceparent": "rubbish"})
+    assert made.json()["trace"] != "rubbish"
+    assert made.headers["trace-id"] in made.json()["trace"]
+
+
+async def test_health_says_away_with_503(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/health/ready")).status_code == 503
+    assert (await client.get("/health/live")).status_code == 200
+
+
+def test_every_wording_says_what_to_do_in_short_sentences() -> None:
+    for wording in wordings().values():
+        assert wording.title
+        assert wording.detail
+        assert 400 <= wording.status < 600
+        for sentence in (wording.title + wording.detail).split("。"):
+            assert len(sentence) <= 60, wording.code
