@@ -32,18 +32,19 @@ async def run(
     try:
         async with host.running():
             public, operators = host.applications()
-            tasks = [
-                asyncio.create_task(serve(public, address="127.0.0.1", port=port, stopping=stopping)),
-                asyncio.create_task(host.failed.wait()),
+            closing = asyncio.Event()
+            listeners = [(public, port), *([(operators, operator_port)] if serves else [])]
+            servers = [
+                asyncio.create_task(serve(app, address=settings.listen, port=number, stopping=closing))
+                for app, number in listeners
             ]
-            if serves:
-                tasks.append(
-                    asyncio.create_task(serve(operators, address="127.0.0.1", port=operator_port, stopping=stopping))
-                )
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            stopping.set()
-            tasks[1].cancel()
-            for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            reasons = [asyncio.create_task(stopping.wait()), asyncio.create_task(host.failed.wait())]
+            await asyncio.wait([*servers, *reasons], return_when=asyncio.FIRST_COMPLETED)
+            await host.stop_services()  # open streams end now, or the servers would wait for them
+            closing.set()
+            for reason in reasons:
+                reason.cancel()
+            for outcome in await asyncio.gather(*servers, return_exceptions=True):
                 if isinstance(outcome, (Exception, SystemExit)):
                     print(f"todoke: {type(outcome).__name__}: {outcome}", file=sys.stderr)  # noqa: T201
                     return 1

@@ -236,11 +236,11 @@ def router(access: Access, settings: Settings) -> APIRouter:
     """The routes under `/v1/notifications`."""
     routes = APIRouter(prefix="/v1/notifications", tags=["notifications"])
 
-    def managing(caller: Annotated[Caller, Depends(access.caller)]) -> Caller:
+    async def managing(caller: Annotated[Caller, Depends(access.caller)]) -> Caller:
         access.require(caller, "manage")
         return caller
 
-    def owning(owner: Owner, caller: Annotated[Caller, Depends(access.caller)]) -> Caller:
+    async def owning(owner: Owner, caller: Annotated[Caller, Depends(access.caller)]) -> Caller:
         if owner == "office":
             access.require(caller, "manage")
         return caller

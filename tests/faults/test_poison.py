@@ -1,6 +1,6 @@
 """Records that cannot be handled: their message is held, all others flow, an operator's word is carried out."""
 
-import asyncio
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -11,6 +11,7 @@ from tests.faults.traffic import RECIPIENTS, SENDERS, Traffic, client_of, pictur
 from todoke.client import AsyncClient, Upload
 from todoke.client.shapes import Message
 from todoke.events import Actor, MessageUndeliverable, record_of, topic_of
+from todoke.relay.parking import Parking
 
 HEARERS_OF_ROUTING = ("projection", "notification", "ingest", "storage")
 """storage last: what it says when a message is given up must not meet a hold of the others."""
@@ -26,7 +27,7 @@ async def put_broken(stack: Stack, message_id: UUID, damage: str) -> None:
         sender=SENDERS[0],
         recipient=RECIPIENTS[0],
         reason="TDK-UNKNOWN-OFFICE",
-        decided_at=_now(stack),
+        decided_at=datetime.now(UTC),
     )
     record = record_of(event, "routing", event.decided_at, None)
     headers, body = dict(record.headers()), record.body
@@ -54,14 +55,10 @@ async def state_of_hold(stack: Stack, service: str, message_id: UUID) -> str | N
 
 async def decide(stack: Stack, service: str, message_id: UUID, *, discard: bool) -> None:
     """An operator's word, as the operators' program gives it."""
-    word = "discard" if discard else "retry"
-    rows = await stack.fetch(
-        f"UPDATE {service}.hold SET state = $1, decided_at = now(), decided_by = 'op' "  # noqa: S608
-        "WHERE subject = $2 AND state = 'held' RETURNING subject",
-        word,
-        str(message_id),
-    )
-    assert rows, f"{service} does not hold it"
+    async with stack.runtime(service) as runtime:
+        parking = Parking(service, (), runtime.db, runtime.ports, runtime.log, says_holds=False)
+        parked = await parking.decide(str(message_id), discard=discard, operator="practice", reason_sealed=None)
+    assert parked, f"{service} does not hold it"
 
 
 async def send_one(client: AsyncClient, name: str) -> UUID:
@@ -76,6 +73,8 @@ async def test_a_record_that_nobody_can_read_holds_its_message_only(stack: Stack
     async with client_of(stack, SENDERS[0]) as client:
         stack.kill("routing")
         message_id = await send_one(client, name)
+        await client.message(message_id)
+        await until(lambda: _kept(stack, message_id), "custody")
         await put_broken(stack, message_id, damage)
         for service in HEARERS_OF_ROUTING:
             await until(lambda s=service: _holds(stack, s, message_id, "held"), f"a hold of {service}")

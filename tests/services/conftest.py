@@ -52,7 +52,7 @@ async def shared(engines: Any, test_keys: Path, ports: Ports) -> AsyncIterator[S
 
 @pytest.fixture
 async def on_stage(shared: Shared) -> AsyncIterator[StageFactory]:
-    """Stages services over `shared` that end with the test, as in `await on_stage("storage")`."""
+    """A way to stage services by name over `shared`; they end with the test."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def make(name: str) -> Stage:

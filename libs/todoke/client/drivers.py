@@ -185,7 +185,7 @@ class Client:
             return _silence(failure)
 
     def stream(self, last_event_id: str | None = None) -> Iterator[StreamEvent]:
-        """The pushes of the office, for ever: a lost connection is made again and resumes after the last event."""
+        """The office's pushes, for ever, from the first `next` on; a lost connection resumes after the last event."""
         reader = StreamReader(last_event_id)
         while True:
             self.run(self.core.freshen())
@@ -307,7 +307,7 @@ class AsyncClient:
             return _silence(failure)
 
     async def stream(self, last_event_id: str | None = None) -> AsyncIterator[StreamEvent]:
-        """The pushes of the office, for ever: a lost connection is made again and resumes after the last event."""
+        """The office's pushes, for ever, from the first `next` on; a lost connection resumes after the last event."""
         reader = StreamReader(last_event_id)
         while True:
             await self.run(self.core.freshen())

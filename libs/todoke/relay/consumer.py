@@ -40,6 +40,9 @@ CAREFUL_RECORDS = 50
 
 TEN_MINUTES = 600.0
 
+MIRROR_SECONDS = 1.0
+"""Offsets are mirrored to Kafka's group so often."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
 class Place:
@@ -128,6 +131,9 @@ class Discipline:
         self._check_first: dict[Place, tuple[int, _Identity]] = {}
         self._tries: collections.Counter[Place] = collections.Counter()
         self._batch = asyncio.Lock()
+        self._held: frozenset[str] = frozenset()
+        self._unmirrored: dict[Place, int] = {}
+        self._mirrored_at = 0.0
         self._careful_left = CAREFUL_RECORDS if careful else 0
         self._parks_in_a_row = 0
         self._parks_at: collections.deque[float] = collections.deque()
@@ -162,6 +168,7 @@ class Discipline:
     async def revoked(self) -> None:
         """Let the batch in hand commit, then forget every partition."""
         async with self._batch:
+            await self._mirror(self._unmirrored)
             self.expected.clear()
             self._check_first.clear()
 
@@ -183,8 +190,8 @@ class Discipline:
             moved = {p: self.expected[p] for p in records if p in self.expected and self.expected[p] != before[p]}
             if moved:
                 self.last_progress = self._ports.clock.monotonic()
-                self._ports.crash.reach(f"{self.service}.before-mirror")
-                await self._mirror(moved)
+                self._unmirrored |= moved
+                await self._mirror_if_due()
 
     # --- assignment --------------------------------------------------------------------------------------------
 
@@ -318,7 +325,7 @@ class Discipline:
     async def _apply(self, handler: Handler, items: Mapping[Place, Sequence[_Item]]) -> None:
         line = [item for items_of_place in items.values() for item in items_of_place]
         subjects = sorted({item.subject for item in line})
-        held = await self.parking.held_among(subjects)
+        held = self._held.intersection(subjects)
         batch = _without_repeats(item.heard for item in line if item.heard and item.subject not in held)
         broken = [item for item in line if item.broken and item.subject not in held]
         if broken and (len(line) > 1):
@@ -333,8 +340,10 @@ class Discipline:
         traces = {heard.event.subject_id(): heard.traceparent for heard in batch}
         async with self._database.worker(traces) as tx:
             await self._advance(tx, items)
-            if await self.parking.lock_held(tx, subjects) != held:
-                raise Transient("holds changed meanwhile")
+            held_now = await self.parking.lock_held(tx, subjects)
+            if held_now != held:  # what this process believed is not so: once more, with the truth
+                self._held = self._held.difference(subjects) | held_now
+                raise NotYet("holds changed")
             for item in line:
                 if item.subject in held and (item.heard or item.broken):
                     await self.parking.keep(tx, item.subject, item.raw, "waits behind a held record")
@@ -435,6 +444,8 @@ class Discipline:
                 self._steering.resume(place)
         self.breaker_open = is_open
         self._metrics.breaker.set(int(is_open))
+        async with self._batch:
+            await self._mirror_if_due()
 
     # --- small things ------------------------------------------------------------------------------------------
 
@@ -450,7 +461,18 @@ class Discipline:
                 self._steering.seek(place, self.expected[place])
             self._steering.pause(place)
 
+    async def _mirror_if_due(self) -> None:
+        """Lag tools need no more than a look a second; a commit after every batch would cost more than the batch."""
+        now = self._ports.clock.monotonic()
+        if self._unmirrored and now - self._mirrored_at >= MIRROR_SECONDS:
+            self._ports.crash.reach(f"{self.service}.before-mirror")
+            await self._mirror(self._unmirrored)
+            self._mirrored_at = now
+
     async def _mirror(self, offsets: Mapping[Place, int]) -> None:
+        self._unmirrored = {}
+        if not offsets:
+            return
         try:
             await self._steering.mirror(offsets)
         except Exception as trouble:  # noqa: BLE001 (the truth is in PostgreSQL)

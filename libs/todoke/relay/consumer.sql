@@ -24,12 +24,8 @@ RETURNING o.topic, o.partition;
 UPDATE consumer_offset SET next = :next, event_id = NULL, append_time = NULL
 WHERE topic = :topic AND partition = :partition AND next = :expected;
 
--- name: holds_among
--- Which of these subjects are held, without locking.
-SELECT subject FROM hold WHERE subject = ANY(:subjects::text[]) AND state IN ('held', 'retry', 'discard');
-
 -- name: lock_holds
--- The same under lock, in key order: a retry cannot overtake the batch at hand.
+-- Which of these subjects are held, under lock and in key order: a retry cannot overtake the batch at hand.
 SELECT subject FROM hold WHERE subject = ANY(:subjects::text[]) AND state IN ('held', 'retry', 'discard')
 ORDER BY subject FOR UPDATE;
 

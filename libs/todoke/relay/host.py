@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -59,6 +59,7 @@ class Host:
         self._works = works
         self._hosted: list[_Hosted] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._stops: list[Callable[[], Awaitable[None]]] = []
         self.failed = asyncio.Event()
         """Set when the process must end to be started again (exit 70)."""
 
@@ -90,6 +91,8 @@ class Host:
 
     async def _start(self, hosted: _Hosted) -> None:
         service = hosted.service
+        if service.stop is not None:
+            self._stops.append(service.stop)
         if service.start is not None:
             await service.start()
         if service.says:
@@ -128,14 +131,19 @@ class Host:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.stop_services()
         for hosted in self._hosted:
-            if hosted.service.stop is not None:
-                await hosted.service.stop()
             if hosted.hearing is not None and not self.failed.is_set():
                 with contextlib.suppress(DatabaseAway):
                     async with hosted.runtime.db.connection() as db:
                         await _consumer_sql().end_instance(db, instance=hosted.runtime.settings.instance)
             await hosted.runtime.db.close()
+
+    async def stop_services(self) -> None:
+        """End what services began, once: open streams, groups that wait for their commit."""
+        stops, self._stops = self._stops, []
+        for stop in stops:
+            await stop()
 
     def _keep(self, name: str, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a loop for ever; one that ends by an exception of its own starts again after a second."""

@@ -59,15 +59,8 @@ class Parking:
         self._says_holds = says_holds
         self._sql: Statements = queries("todoke.relay", "consumer.sql")
 
-    async def held_among(self, subjects: Sequence[str]) -> frozenset[str]:
-        """Which of these subjects are held."""
-        if not subjects:
-            return frozenset()
-        async with self._database.connection() as db:
-            return frozenset(row["subject"] for row in await self._sql.holds_among(db, subjects=subjects))
-
     async def lock_held(self, tx: Tx, subjects: Sequence[str]) -> frozenset[str]:
-        """The same inside a transaction, locked until it ends."""
+        """Which of these subjects are held, locked until the transaction ends: no retry can overtake it."""
         return frozenset(row["subject"] for row in await self._sql.lock_holds(tx.db, subjects=subjects))
 
     async def keep(self, tx: Tx, subject: str, raw: Raw, error: str) -> None:

@@ -25,7 +25,7 @@ COMMAND_SECONDS_MAX = 8.0
 """Longest single statement: a request must be answered within 10 s even when a row stays locked."""
 
 IDLE_IN_TRANSACTION_MS = 10_000
-"""A process that stopped in the middle of a transaction loses it: its locks must not hold up the one that takes over."""
+"""A process that stops in mid-transaction loses it: its locks must not hold up the one that takes over."""
 
 STATEMENTS_CACHED = 300
 """Prepared statements kept per connection: more than any service has."""

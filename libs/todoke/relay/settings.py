@@ -37,7 +37,8 @@ class Settings(BaseSettings):
     """Everything a service process is told.
 
     `kafka` is `host:port,…`; `postgres` an administrator's DSN, used for migrations and as the address of the roles;
-    `keys` the folder of key files (0700), apart from the data; `demo` keeps practice passwords final.
+    `keys` the folder of key files (0700), apart from the data; `listen` the address of this machine that HTTP is served
+    on (every interface of a container: `0.0.0.0`); `address` is what the world calls us, and the issuer of tokens.
     `webhooks_to_private_addresses` lets webhooks go to this machine and to http (practice and tests only).
     """
 
@@ -48,6 +49,7 @@ class Settings(BaseSettings):
     kafka: str = "127.0.0.1:9092"
     postgres: SecretStr = SecretStr("postgresql://postgres@127.0.0.1:5432/todoke")
     s3: S3Settings
+    listen: str = "127.0.0.1"
     address: str = "http://127.0.0.1:8080"
     registry_address: str | None = None
     limits: Limits = Field(default_factory=Limits)

@@ -103,7 +103,8 @@ def settings_for(home: Path, *, postgres: str, kafka: str = "127.0.0.1:9", s3: S
 async def fresh_database(admin: str, secrets_of: Secrets, services: Sequence[str] | None = None) -> AsyncIterator[str]:
     """A database of its own with the schemas of these services (all, when none is named).
 
-    It is copied from a template that is migrated once. Yields its DSN (the administrator's). The template's name is the hash of every step, so it is never stale.
+    It is copied from a template that is migrated once; the template's name is the hash of every step, so it is never
+    stale. Yields its DSN (the administrator's).
     """
     sql = queries("todoke.relay", "testing.sql")
     template = await _template(admin, secrets_of, services or services_with_schema())

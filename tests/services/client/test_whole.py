@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from pypdf import PdfWriter
 
 from todoke.client import ApiError, AsyncClient, Client, Outgoing, Upload, verify_receipt
-from todoke.client.shapes import Item
+from todoke.client.shapes import Item, StreamEvent
 
 OWN = "9970100018"
 PARTNER = "9970100117"
@@ -182,15 +183,24 @@ def test_a_message_through_the_client_leaves_receipts_that_verify_offline(
 
 
 def test_since_is_without_gaps_and_the_stream_says_what_arrives(own: Client, partner: Client) -> None:
-    stream = partner.stream("0")
-    before = [item.delivery_no for item in partner.each_received_since(0)]
-    sent = own.send(PARTNER, text="届け")
-    wait_for_status(own, sent.message_id, "delivered")
-    after = list(partner.each_received_since(len(before)))
-    assert [item.delivery_no for item in after] == [len(before) + 1]
-    assert isinstance(after[0], Item)
-    pushed = next(event for event in stream if event.message_id == sent.message_id)
-    assert (pushed.event, pushed.delivery_no) == ("delivered", len(before) + 1)
+    pushed: list[StreamEvent] = []
+    listener = threading.Thread(target=lambda: pushed.append(next(partner.stream())), daemon=True)
+    listener.start()
+    sent = {own.send(PARTNER, text="届け").message_id}
+    for _ in range(20):  # whatever is sent once the stream is open is pushed
+        listener.join(5)
+        if not listener.is_alive():
+            break
+        sent.add(own.send(PARTNER, text="届け").message_id)
+    assert pushed[0].event == "delivered"
+    assert pushed[0].message_id in sent
+    for message_id in sent:
+        wait_for_status(own, message_id, "delivered")
+    numbers = [item.delivery_no for item in partner.each_received_since(0)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    last = partner.received_since(len(numbers) - 1)
+    assert [item.delivery_no for item in last] == [len(numbers)]
+    assert isinstance(last[0], Item)
 
 
 def test_a_batch_answers_for_each_of_its_messages(own: Client) -> None:

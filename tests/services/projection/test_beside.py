@@ -20,15 +20,15 @@ BESIDE = "projection_v2"
 async def beside(shared: Shared, read_set: str) -> AsyncIterator[Database]:
     """Roles, schema and tables of a service of another name, made from projection's own steps."""
     roles = queries("todoke.relay", "roles.sql")
-    settings = {
-        "todoke.service": BESIDE,
-        "todoke.worker_password": shared.secrets.password(f"{BESIDE}_worker"),
-        "todoke.api_password": shared.secrets.password(f"{BESIDE}_api"),
-    }
     async with administrator(read_set) as db, db.transaction():
-        for name, value in settings.items():
-            await roles.set_for_this_transaction(db, name=name, value=value)
-        await roles.make_service(db)
+        for service in ("projection", BESIDE):  # it takes the database from everybody else: a clone has no grants yet
+            for name, value in {
+                "todoke.service": service,
+                "todoke.worker_password": shared.secrets.password(f"{service}_worker"),
+                "todoke.api_password": shared.secrets.password(f"{service}_api"),
+            }.items():
+                await roles.set_for_this_transaction(db, name=name, value=value)
+            await roles.make_service(db)
         for name, value in {"role": f"{BESIDE}_owner", "search_path": BESIDE}.items():
             await roles.set_for_this_transaction(db, name=name, value=value)
         for package in ("todoke.relay", "services.projection"):
