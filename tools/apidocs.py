@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
 from pydantic import SecretStr
 
 from services.builds import builds
@@ -80,7 +81,7 @@ def _asyncapi(services: list[Service]) -> str:
     for service in services:
         topics = sorted({topic_of(speaker) for event in service.hears() for speaker in event.SAID_BY})
         described.append(Described(service.name, tuple(topics), service.hears(), service.says))
-    return describe(described)
+    return yaml.safe_dump(describe(described), sort_keys=True, allow_unicode=True, width=120)
 
 
 def _errors() -> str:

@@ -65,7 +65,7 @@ def needles(product: Product) -> Needles:
         item = recipient.message(good.message_id)
         assert item.text == f"{WORD}さんの件です"
         contents = [recipient.fetch_file(item.message_id, file.n, file.sha256) for file in item.files]
-        assert all(WORD.encode("cp932") in content or WORD.encode() in content for content in contents)
+        assert sum(WORD.encode("cp932") in content or WORD.encode() in content for content in contents) > 1
         recipient.fetch_zip(item.message_id)
         recipient.receipt(item.message_id, [file.sha256 or "" for file in item.files])
         assert WORD in str(recipient.received().items)

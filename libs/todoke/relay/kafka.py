@@ -471,8 +471,8 @@ async def _stop(stoppable: Any) -> None:
         await asyncio.wait_for(stoppable.stop(), 25)
 
 
-def describe(services: Sequence["Described"]) -> str:
-    """The AsyncAPI 3.0 document (YAML) of what these services hear and say.
+def describe(services: Sequence["Described"]) -> dict[str, Any]:
+    """The AsyncAPI 3.0 document of what these services hear and say.
 
     FastStream makes it from subscribers and publishers of the kind that run.
     """
@@ -484,19 +484,22 @@ def describe(services: Sequence["Described"]) -> str:
             )
             subscriber(_documented(service))
         if service.says:
-            payload = Union[tuple(service.says)]  # noqa: UP007 (made at run time)
-            broker.publisher(topic_of(service.name), title=f"{service.name} says", schema=payload)
-    return AsyncAPI(broker, title="Todoke", version="1").to_specification().to_yaml()
+            broker.publisher(topic_of(service.name), title=f"{service.name} says", schema=_any_of(service.says))
+    document: dict[str, Any] = AsyncAPI(broker, title="Todoke", version="1").to_specification().to_jsonable()
+    return document
 
 
 def _documented(service: "Described") -> Callable[..., Awaitable[None]]:
     async def hear(records: Any) -> None:
         del records
 
-    payload: Any = Union[tuple(service.hears)]  # noqa: UP007 (made at run time)
-    hear.__annotations__["records"] = GenericAlias(list, (payload,))
+    hear.__annotations__["records"] = GenericAlias(list, (_any_of(service.hears),))
     hear.__doc__ = f"What {service.name} hears, in batches; the group is {service.settings['group_id']}."
     return hear
+
+
+def _any_of(events: tuple[type[Event], ...]) -> Any:
+    return Union.__getitem__(events)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,26 @@
+"""The documents that others program against are what the code says: made again and compared."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tools.apidocs import ROOT, documents
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[Path, str]:
+    return documents()
+
+
+@pytest.mark.parametrize("name", ["docs/api/openapi.json", "docs/api/asyncapi.yaml", "docs/errors.md"])
+def test_the_generated_document_is_up_to_date(made: dict[Path, str], name: str) -> None:
+    assert made[ROOT / name] == (ROOT / name).read_text(encoding="utf-8"), "run make apidocs"
+
+
+def test_openapi_is_valid_and_of_version_3_1(made: dict[Path, str]) -> None:
+    from openapi_spec_validator import validate  # noqa: PLC0415 (slow to import)
+
+    document = json.loads(made[ROOT / "docs/api/openapi.json"])
+    assert document["openapi"].startswith("3.1")
+    validate(document)
