@@ -77,7 +77,7 @@ class Supervisor:
         logs.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "services", "serve", "--home", str(self.home), "--role", name]
         with (logs / f"{name}.log").open("ab") as log:
-            self._children[name] = subprocess.Popen(
+            self._children[name] = subprocess.Popen(  # noqa: S603 (our own program, no argument from outside)
                 [*command, "--port", str(self.port), "--no-ground"],
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -134,9 +134,16 @@ class Supervisor:
                     lived = time.monotonic() - self._started_at[name]
                     print(f"todoke: {name} ended with code {child.returncode}; starting it again", file=sys.stderr)  # noqa: T201
                     pause = RESTART_PAUSE_SECONDS if lived > END_SECONDS_MAX else min(pause * 2, 30.0)
-                    time.sleep(pause if lived < END_SECONDS_MAX else 0)
-                    self._start(name)
+                    self._sleep(pause if lived < END_SECONDS_MAX else 0)
+                    if not self._stopping:
+                        self._start(name)
             time.sleep(0.2)
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait, but not once Ctrl-C was pressed: `time.sleep` goes on after a signal."""
+        until = time.monotonic() + seconds
+        while not self._stopping and time.monotonic() < until:
+            time.sleep(0.1)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         del number, frame

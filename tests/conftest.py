@@ -111,3 +111,11 @@ def _start_host(run: Path) -> None:
         time.sleep(0.05)
     # It outlives this worker on purpose: the run's first process ends it.
     host.returncode = 0
+
+
+@pytest.fixture(scope="session")
+def run_home() -> Path:
+    """A folder of keys for the whole run: role passwords belong to the server, so all workers must derive the same."""
+    home = Path(os.environ[_RUN]) / "keys-home"
+    home.mkdir(exist_ok=True)
+    return home

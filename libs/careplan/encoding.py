@@ -37,7 +37,7 @@ REPLACEMENT: Final = "〓"
 
 def decode(data: bytes) -> str | int:
     """The text of a file, or the offset of the first byte that is not MS932 (0 for a file in another encoding)."""
-    if data.startswith((_UTF8_MARK, *_UTF16_MARKS)) or _ISO_2022 in data:
+    if data.startswith((_UTF8_MARK, *_UTF16_MARKS)) or (_ISO_2022 in data and data.isascii()):
         return 0
     nulls = data.count(0)
     if nulls and nulls * _MOSTLY_NULL > len(data):

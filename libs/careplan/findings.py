@@ -52,10 +52,14 @@ class FindingLog:
             kept.append(finding)
 
     def first(self, *what: str) -> bool:
-        """Whether this is asked for the first time: one cause in a thousand rows is to be said once."""
-        if what in self._said or len(self._said) >= _CAUSES_MAX:
+        """Whether this is asked for the first time: one cause in a thousand rows is to be said once.
+
+        Memory is bounded: causes beyond ``_CAUSES_MAX`` count as new each time, so that none is ever passed over.
+        """
+        if what in self._said:
             return False
-        self._said.add(what)
+        if len(self._said) < _CAUSES_MAX:
+            self._said.add(what)
         return True
 
     def count(self, severity: Severity, *files: str | None) -> int:

@@ -60,6 +60,11 @@ _FORM_6: Final = (
     _one("updater_office"),
 )
 
+ISSUE_TEXTS: Final = ("overall_issue", "proposal", "proposal_wish", "goal")
+"""What UPYOBO_SUB says of an issue, in its first row only."""
+SUPPORT_TEXTS: Final = ("support_point", "support_informal", "support_formal")
+"""What it says of a support plan, likewise."""
+
 PICKS: Final[Mapping[str, tuple[Pick, ...]]] = {
     "UPHOSOKU": (
         _PERSON,
@@ -110,6 +115,7 @@ PICKS: Final[Mapping[str, tuple[Pick, ...]]] = {
         _one("units"),
         Pick("discount", "discount_rate", "discounted_units"),
         _one("managed_units"),
+        _one("fixed_office_code"),
         _one("updater_office"),
     ),
     "UPKIHON": (
@@ -134,7 +140,7 @@ PICKS: Final[Mapping[str, tuple[Pick, ...]]] = {
         "treatment",
     ),
     "UPYOBO": (_PERSON, _one("plan_date"), _one("entrusted")),
-    "UPYOBO_SUB": (_PERSON, _one("plan_date"), _one("issue_no"), _one("support_no"), _one("service_no")),
+    "UPYOBO_SUB": _each("plan_date", "issue_no", *ISSUE_TEXTS, "support_no", *SUPPORT_TEXTS, "service_no"),
     "DLT1KYO": (_PERSON, _one("plan_date")),
     "DLTPLAN": (_PERSON, _one("target_month")),
     "DLTJSK": (_PERSON, _one("target_month"), _one("provider_office"), _one("service_type")),

@@ -202,6 +202,9 @@ async def _send_batch(
             sendable[place] = Submission(key, message.body(), _files_of(message, parts, limits), place)
         except Problem as problem:
             results[place] = problem
+    # A part may serve several messages, each of which seals it anew: what is held is the sum, not what was uploaded.
+    if sum(len(file.data) for one in sendable.values() for file in one.files) > limits.batch_bytes_max:
+        raise Problem("TDK-MESSAGE-TOO-LARGE", mebibytes=limits.batch_bytes_max // (1024 * 1024))
     sent = await sending.send(caller, list(sendable.values()))
     results.update(zip(sendable, sent, strict=True))
     return [results[place] for place in range(len(messages))]

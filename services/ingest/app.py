@@ -40,7 +40,7 @@ def build(runtime: Runtime) -> Service:
         limits=limits,
         ports=runtime.ports,
     )
-    sweeper = Sweeper(runtime.db, runtime.objects, runtime.ports.clock)
+    sweeper = Sweeper(runtime.db, runtime.objects, runtime.ports.clock, runtime.journal_is_whole)
     return Service(
         name="ingest",
         says=(MessageSubmitted,),

@@ -1,10 +1,12 @@
 """The sweeper: removes bundles that no submission names, left by requests that ended between PUT and commit."""
 
 import re
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from todoke.relay.clock import Clock, time_of
+from todoke.relay.faults import Transient
 from todoke.relay.objects import Objects
 from todoke.relay.postgres import Database, Statements, queries
 
@@ -25,16 +27,28 @@ OBJECTS_AT_ONCE = 500
 _KEY = re.compile(r"message/\d{4}/\d{2}/([0-9a-f-]{36})")
 
 
+class JournalBehind(Transient):
+    """The database is an older copy than the log: nothing is swept until an operator has mended it."""
+
+
 class Sweeper:
     """Looks through the bundles in the order of their ids, from where it last ended up to a week ago."""
 
-    def __init__(self, db: Database, objects: Objects, clock: Clock) -> None:
+    def __init__(
+        self, db: Database, objects: Objects, clock: Clock, journal_is_whole: Callable[[], Awaitable[bool]]
+    ) -> None:
         self._db = db
         self._objects = objects
         self._clock = clock
+        self._journal_is_whole = journal_is_whole
 
     async def run(self) -> None:
-        """Remove the orphans that have come of age. Raises `DatabaseAway` or `ObjectsAway`; the next run goes on."""
+        """Remove the orphans that have come of age. Raises `Transient`; the next run goes on.
+
+        Not over a database that has forgotten what it said: there, accepted messages would look like orphans.
+        """
+        if not await self._journal_is_whole():
+            raise JournalBehind("the journal lacks what the topic holds")
         until = self._clock.now() - ORPHAN_AGE
         for month in _months(until):
             await self._sweep(month, until)

@@ -23,7 +23,7 @@ PNG_BEGIN: Final = b"\x89PNG\r\n\x1a\n"
 HEAD_BYTES: Final = 1024
 """Readers of PDF and of web pages look for their beginning within so many bytes."""
 
-CPU_SECONDS_MAX: Final = 8
+CPU_SECONDS_MAX: Final = 7
 """Processor time of one job; ordinary files take a hundredth of it."""
 
 KIND: Final = "TDK-ATTACHMENT-KIND"

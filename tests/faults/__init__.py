@@ -1,0 +1,1 @@
+"""The whole product in processes, and everything that may break it."""

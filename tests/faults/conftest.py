@@ -33,7 +33,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, outside: Outside) -> Iterato
 
 
 @pytest.fixture
-def stack(whole: Stack) -> Iterator[Stack]:
+def stack(whole: Stack) -> Stack:
     """The product, ready; whatever ended in the last test by intent runs again."""
     for name in [name for name in whole.processes if "#" in name]:
         if whole.processes[name].poll() is None:
@@ -45,4 +45,4 @@ def stack(whole: Stack) -> Iterator[Stack]:
     for name in whole.engines.ended():
         whole.engines.start(name)
     whole.wait_until_ready()
-    yield whole
+    return whole

@@ -5,10 +5,8 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-
 ROOT = Path(__file__).parents[2]
 SOURCES = ("libs/todoke", "services")
-
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,5 +40,3 @@ def _point(name: ast.expr, where: str) -> Point:
         if isinstance(name.values[0], ast.FormattedValue) and isinstance(tail, ast.Constant):
             return Point(str(tail.value).removeprefix("."), of_every_service=True)
     raise AssertionError(f"{where}: a crash point is a plain name, or the service's name and a plain tail")
-
-

@@ -7,7 +7,7 @@ import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from aiosmtpd.controller import Controller
 
@@ -36,7 +36,7 @@ class Outside:
             "TODOKE_WEBHOOKS_TO_PRIVATE_ADDRESSES": "true",
         }
 
-    def __enter__(self) -> "Outside":
+    def __enter__(self) -> Self:
         self._smtp.start()
         self._thread.start()
         return self
@@ -62,7 +62,7 @@ class _Postbox:
 
 def _hook(calls: list[str]) -> type[BaseHTTPRequestHandler]:
     class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 (http.server calls it so)
+        def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             calls.append(self.headers["webhook-id"])
             self.send_response(204)

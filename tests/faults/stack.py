@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -28,6 +28,7 @@ from todoke.relay.service import Runtime, Shared
 
 WORKERS = SERVICES
 PROCESSES = ("web", *WORKERS)
+SERVE = (sys.executable, "-m", "services", "serve")
 READY_SECONDS_MAX = 120.0
 PORTS = 40
 
@@ -44,7 +45,7 @@ class Stack:
         """How far a process's clock is ahead. It only ever grows: what was due stays due."""
         self._environment = environment
 
-    def __enter__(self) -> "Stack":
+    def __enter__(self) -> Self:
         self.engines = engines.up(self.home)
         try:
             self.settings = ground.settings_of(self.home, self.address)
@@ -76,8 +77,7 @@ class Stack:
         }
         with self._log(name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "services", "serve", *role, "--no-ground"]
-                + ["--home", str(self.home), "--port", str(self._port_of(service, second))],
+                [*SERVE, *role, "--no-ground", "--home", str(self.home), "--port", str(self._port_of(service, second))],
                 env={**os.environ, **more, "TODOKE_ADDRESS": self.address},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

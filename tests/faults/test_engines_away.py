@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.stack import Stack
 from tests.faults.traffic import RECIPIENTS, SENDERS, Traffic, client_of, picture, until, until_it_works
-from todoke.client import AsyncClient, Upload
+from todoke.client import AsyncClient
 
 ANSWER_SECONDS_MAX = 10.0
 """design: never a hang over ten seconds. As the client's time-out: a later answer is a failure."""

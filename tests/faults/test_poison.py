@@ -1,5 +1,6 @@
 """Records that cannot be handled: their message is held, all others flow, an operator's word is carried out."""
 
+import functools
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -9,7 +10,6 @@ from aiokafka import AIOKafkaProducer
 from tests.faults.stack import Stack
 from tests.faults.traffic import RECIPIENTS, SENDERS, Traffic, client_of, picture, until
 from todoke.client import AsyncClient, Upload
-from todoke.client.shapes import Message
 from todoke.events import Actor, MessageUndeliverable, record_of, topic_of
 from todoke.relay.parking import Parking
 
@@ -40,9 +40,7 @@ async def put_broken(stack: Stack, message_id: UUID, damage: str) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=stack.settings.kafka)
     await producer.start()
     try:
-        await producer.send_and_wait(
-            topic_of("routing"), body, key=record.key.encode(), headers=list(headers.items())
-        )
+        await producer.send_and_wait(topic_of("routing"), body, key=record.key.encode(), headers=list(headers.items()))
     finally:
         await producer.stop()
 
@@ -77,7 +75,7 @@ async def test_a_record_that_nobody_can_read_holds_its_message_only(stack: Stack
         await until(lambda: _kept(stack, message_id), "custody")
         await put_broken(stack, message_id, damage)
         for service in HEARERS_OF_ROUTING:
-            await until(lambda s=service: _holds(stack, s, message_id, "held"), f"a hold of {service}")
+            await until(functools.partial(_holds, stack, service, message_id, "held"), f"a hold of {service}")
         await stack.restart("routing")
         async with Traffic(stack).flowing() as traffic:
             await traffic.until_collected(10)
@@ -89,7 +87,7 @@ async def test_a_record_that_nobody_can_read_holds_its_message_only(stack: Stack
         await until(lambda: _tried_again(stack, message_id), "a retry that failed")
         for service in HEARERS_OF_ROUTING:
             await decide(stack, service, message_id, discard=True)
-            await until(lambda s=service: _holds(stack, s, message_id, "discarded"), f"{service} gave it up")
+            await until(functools.partial(_holds, stack, service, message_id, "discarded"), f"{service} gave it up")
         await until(lambda: _is_ended(client, message_id), "the sender is told")
         assert (await client.message(message_id)).reason is not None
     assert stack.ended() == []
@@ -150,5 +148,5 @@ async def _has_arrived(client: AsyncClient, message_id: UUID) -> bool:
 
 
 async def _is_ended(client: AsyncClient, message_id: UUID) -> bool:
-    told: Message = await client.message(message_id)
+    told = await client.message(message_id)
     return told.status == "undeliverable" and not told.held

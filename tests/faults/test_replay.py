@@ -1,4 +1,4 @@
-"""The whole log heard again by every service, in other batch sizes and interleavings: nothing changes, nobody is told twice."""
+"""The whole log heard again, in other batch sizes and interleavings: nothing changes, nobody is told twice."""
 
 import asyncio
 import hashlib
@@ -12,8 +12,8 @@ from tests.faults.traffic import RECIPIENTS, SENDERS, Traffic, client_of, pictur
 from todoke.client import Upload
 from todoke.client.shapes import MailTarget, NotificationSettings
 
-NO_STATE = frozenset({"consumer_offset", "running", "suspect", "lease", "outbox"})
-"""Tables about processes and ways, not about messages and offices."""
+NO_STATE = frozenset({"consumer_offset", "running", "suspect", "lease", "outbox", "pulse"})
+"""Tables about processes and their ways, not about messages and offices."""
 
 
 async def state(stack: Stack) -> dict[str, str]:
@@ -38,7 +38,7 @@ async def state(stack: Stack) -> dict[str, str]:
 
 async def heard(stack: Stack) -> dict[tuple[str, str, int], int]:
     """How far each service has heard each partition."""
-    found = {}
+    found: dict[tuple[str, str, int], int] = {}
     for service in WORKERS:
         rows = await stack.fetch(f"SELECT topic, partition, next FROM {service}.consumer_offset")  # noqa: S608
         found |= {(service, row["topic"], row["partition"]): row["next"] for row in rows}
@@ -115,12 +115,14 @@ async def test_the_whole_log_heard_again_changes_nothing(stack: Stack, outside: 
 
 async def _is_caught_up(stack: Stack) -> bool:
     """Whether nothing was heard for a while: every service has heard what the others said."""
-
-
     before = await heard(stack)
     await asyncio.sleep(2)
     return await heard(stack) == before and await nothing_waits(stack)
 
 
 def _differences(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, tuple[str | None, str | None]]:
-    return {name: (before.get(name), after.get(name)) for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    return {
+        name: (before.get(name), after.get(name))
+        for name in before.keys() | after.keys()
+        if before.get(name) != after.get(name)
+    }

@@ -17,7 +17,7 @@ from todoke.relay import migrate
 from todoke.relay.clock import Ports
 from todoke.relay.service import Service, Shared
 from todoke.relay.settings import S3Settings
-from todoke.relay.testing import fresh_database, secrets_of_home, settings_for
+from todoke.relay.testing import TEST_MONTHS_AHEAD, fresh_database, secrets_of_home, settings_for
 
 _DOCSTRING = re.compile(r"^Hears: (?P<hears>.+?)\.\n\nSays: (?P<says>.+?)\.\n\nOwns: .+\.\n?$", re.DOTALL)
 
@@ -121,7 +121,7 @@ def _steady(line: str) -> str:
 
 @pytest.mark.long
 async def test_each_schema_file_is_the_sum_of_its_steps(
-    engines: Addresses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engines: Addresses, run_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kit = Path(inspect.getfile(migrate)).parent / "schema"
     services = Path(__file__).parents[2] / "services"
@@ -131,11 +131,12 @@ async def test_each_schema_file_is_the_sum_of_its_steps(
         whole = f"-- migrate:up\n{schema}\n-- migrate:down\n"
         (tmp_path / name / "0001_pre_whole.sql").write_text(whole, encoding="utf-8")
 
-    async def at_once(dsn: str, service: str) -> None:
-        await migrate._dbmate(dsn, service, kit, migrate.KIT_TABLE)
-        await migrate._dbmate(dsn, service, tmp_path / service, migrate.SERVICE_TABLE)
+    async def at_once(dsn: str, service: str, _: int) -> None:
+        address = migrate._as_owner(dsn, service, TEST_MONTHS_AHEAD)
+        await migrate._dbmate(address, service, kit, migrate.KIT_TABLE)
+        await migrate._dbmate(address, service, tmp_path / service, migrate.SERVICE_TABLE)
 
-    secrets = secrets_of_home(tmp_path, Ports.real())
+    secrets = secrets_of_home(run_home, Ports.real())
     other = engines.postgres.rpartition("/")[0] + "/schemas_at_once"
     async with fresh_database(engines.postgres, secrets, SERVICES) as stepwise:
         monkeypatch.setattr(migrate, "_migrate_service", at_once)

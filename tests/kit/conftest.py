@@ -20,14 +20,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def run_home(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Path:
-    """A folder of keys for the whole run: all workers share the role passwords of the one server."""
-    home = tmp_path_factory.getbasetemp().parent / f"home-{testrun_uid}"
-    home.mkdir(exist_ok=True)
-    return home
-
-
-@pytest.fixture
 async def topology(engines: Any, run_home: Path) -> AsyncIterator[Topology]:
     """The two test services over fresh tables and fresh topics."""
     ports = Ports.real()

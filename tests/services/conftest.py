@@ -22,16 +22,8 @@ def ports() -> Ports:
     return manual_ports()
 
 
-@pytest.fixture(scope="session")
-def test_keys(tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> Path:
-    """A folder of keys for the whole run: all workers share the role passwords of the one server."""
-    home = tmp_path_factory.getbasetemp().parent / f"home-{testrun_uid}"
-    home.mkdir(exist_ok=True)
-    return home
-
-
 @pytest.fixture
-async def shared(engines: Any, test_keys: Path, ports: Ports) -> AsyncIterator[Shared]:
+async def shared(engines: Any, run_home: Path, ports: Ports) -> AsyncIterator[Shared]:
     """Keys, objects and a fresh database; several services may be staged over it."""
     s3 = S3Settings(
         endpoint=engines.s3.endpoint,
@@ -40,8 +32,8 @@ async def shared(engines: Any, test_keys: Path, ports: Ports) -> AsyncIterator[S
         bucket=engines.s3.bucket,
         region=engines.s3.region,
     )
-    async with fresh_database(engines.postgres, secrets_of_home(test_keys, ports)) as dsn:
-        settings = settings_for(test_keys, postgres=dsn, kafka=engines.kafka, s3=s3)
+    async with fresh_database(engines.postgres, secrets_of_home(run_home, ports)) as dsn:
+        settings = settings_for(run_home, postgres=dsn, kafka=engines.kafka, s3=s3)
         shared = await Shared.open(settings, ports)
         await shared.objects.ensure_bucket()
         try:

@@ -78,7 +78,7 @@ class Product:
         return self._process.wait(END_SECONDS_MAX)
 
     def kill(self) -> None:
-        """kill -9 of the parent only."""
+        """End the parent only, with SIGKILL."""
         assert self._process is not None
         self._process.kill()
         self._process.wait(END_SECONDS_MAX)

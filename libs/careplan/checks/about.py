@@ -51,6 +51,8 @@ class UnitFacts:
     """Whether the unit is tied by a service month (forms 6 and 7), not by the day of a plan."""
     pictures: frozenset[str]
     """Names of the pictures in the message, folded in case."""
+    pictures_hold: bool
+    """Whether no picture's own name is wrong, so that one that a row names may be said to be missing."""
 
 
 @dataclass(slots=True)

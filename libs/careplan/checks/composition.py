@@ -51,6 +51,8 @@ class Composition:
     recipient_role: Role = "service"
     preventive: bool = False
     months: tuple[str, ...] = ()
+    month: str | None = None
+    """The month that the files agree on."""
 
 
 def compose(files: Sequence[str], context: Context, log: FindingLog) -> Composition:
@@ -98,17 +100,17 @@ def _check_parts(member: Member, log: FindingLog) -> None:
         return
     month = name.target_month
     if month and not ServiceMonth.fits(month) and not (month == NO_MONTH and name.kind in _MAY_LACK_MONTH):
-        _say(log, "TDK-NAME-MONTH", member.file)
         member.month_holds = False
+        if log.first("TDK-NAME-MONTH", month):
+            _say(log, "TDK-NAME-MONTH", member.file)
     for service_type in (name.sender_service, name.recipient_service):
-        if service_type and not is_known(service_type):
-            _say(log, "TDK-NAME-TYPE", member.file)
-            member.parties_hold = False
-            return
-        if service_type and role_of(service_type) == "service" and not is_linkable(service_type):
-            _say(log, "TDK-NAME-TYPE-NOT-LINKABLE", member.file)
-            member.parties_hold = False
-            return
+        if not service_type or role_of(service_type) != "service" or is_linkable(service_type):
+            continue
+        member.parties_hold = False
+        code = "TDK-NAME-TYPE-NOT-LINKABLE" if is_known(service_type) else "TDK-NAME-TYPE"
+        if log.first(code, service_type):
+            _say(log, code, member.file)
+        return
 
 
 def _check_parties(named: list[Member], leader: FileName, context: Context, log: FindingLog) -> None:
@@ -234,6 +236,7 @@ def _check_months(made: Composition, log: FindingLog) -> None:
             continue
         member.month_holds = False
         _say(log, "TDK-MONTHS-MIXED", member.file)
+    made.month = wanted if ServiceMonth.fits(wanted) else None
     made.months = tuple(sorted({month for _, month in dated if ServiceMonth.fits(month)}))
 
 
@@ -245,10 +248,10 @@ def _check_sequence(leader: FileName, file: str, log: FindingLog) -> None:
 def _check_version(made: Composition, context: Context, log: FindingLog) -> None:
     """A version before its first or after its last month: both are seen, so a warning (README, versions)."""
     leader = made.leader
-    month = made.months[0] if made.months else context.month_now
+    month = made.month or context.month_now
     if leader is None or month is None:
         return
     if leader.csv_version == "202208" and month >= FIRST_MONTH["202407"]:
         _say(log, "TDK-OLD-VERSION", None, "warning")
-    elif made.months and month < FIRST_MONTH[leader.csv_version]:
+    elif made.month and month < FIRST_MONTH[leader.csv_version]:
         _say(log, "TDK-EARLY-VERSION", None, "warning")

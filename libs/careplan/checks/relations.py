@@ -6,12 +6,13 @@ question here is therefore always: which single place explains it?
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from careplan.checks.about import FileFacts, UnitFacts, first_row, row_count, say
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from careplan.findings import FindingLog
 
@@ -38,6 +39,39 @@ class _Orphan(NamedTuple):
     holders: list[FileFacts]
 
 
+class _Childless:
+    """Records of a parent that none of some children know, found by all parts of their key but one."""
+
+    def __init__(self, parent: FileFacts, children: Sequence[FileFacts]) -> None:
+        self._explained = parent.explained
+        self._like: dict[tuple[int, tuple[str, ...]], deque[tuple[int, str]]] = {}
+        for place, key in enumerate(parent.keys):
+            if not any(key in child.keys for child in children):
+                for rest in _but_one(key):
+                    self._like.setdefault(rest, deque()).append((place, key))
+
+    def like(self, key: str) -> str | None:
+        """The first that differs from ``key`` in one part only and was not said yet."""
+        found = []
+        for rest in _but_one(key):
+            near = self._like.get(rest)
+            while near and near[0][1] in self._explained:
+                near.popleft()
+            if near:
+                found.append(near[0])
+        return min(found)[1] if found else None
+
+
+def _but_one(key: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+    parts = key.split(",")
+    return ((at, (*parts[:at], *parts[at + 1 :])) for at in range(len(parts)))
+
+
+def _by_insured(facts: FileFacts) -> dict[str, str]:
+    """Insured number → the first key that has it."""
+    return {key.split(",")[_INSURED]: key for key in reversed(facts.keys)}
+
+
 def check_relations(files: Mapping[str, FileFacts], unit: UnitFacts, log: FindingLog) -> None:
     """Check all relations of the files of a unit, which are given by kind."""
     said = log.count("error")
@@ -48,20 +82,25 @@ def check_relations(files: Mapping[str, FileFacts], unit: UnitFacts, log: Findin
             _check(parent, children, log)
     if log.count("error") == said:
         _check_across(files, log)
-    if unit.recipient_role == "service":
+    if unit.recipient_role == "service" and unit.sender != unit.recipient:
         _check_served(files, log)
 
 
 def _check(parent: FileFacts, children: list[FileFacts], log: FindingLog) -> None:
     with_orphans: set[str] = set()
-    if not parent.keyless:
-        for orphan in _orphans(parent, children):
-            with_orphans.update(holder.name.kind for holder in orphan.holders)
-            culprit = _childless_like(parent, orphan)
-            if culprit is not None:
-                _say_culprit(parent, culprit, orphan, log)
-            else:
-                _say_orphan(parent, orphan, log)
+    orphans = [] if parent.keyless else _orphans(parent, children)
+    by_insured = _by_insured(parent) if orphans else {}
+    childless: dict[tuple[str, ...], _Childless] = {}
+    for orphan in orphans:
+        kinds = tuple(holder.name.kind for holder in orphan.holders)
+        with_orphans.update(kinds)
+        if kinds not in childless:
+            childless[kinds] = _Childless(parent, orphan.holders)
+        culprit = childless[kinds].like(orphan.key) if _agreeing(orphan) >= _SEVERAL else None
+        if culprit is not None:
+            _say_culprit(parent, culprit, orphan, log)
+        else:
+            _say_orphan(parent, orphan, by_insured, log)
     whole = [
         child
         for child in children
@@ -70,12 +109,14 @@ def _check(parent: FileFacts, children: list[FileFacts], log: FindingLog) -> Non
         and child.rows
         and not child.keyless
     ]
+    known = {child.name.kind: _by_insured(child) for child in whole}
     for key, entry in parent.keys.items():
         lacking = [child for child in whole if key not in child.keys]
         if lacking and key not in parent.explained:
             parent.explained.add(key)
-            code = "TDK-FORMS-6-7" if lacking[0].name.kind == "UPSIKYU" else "TDK-RELATION"
-            say(log, parent, code, "warning", first_row(entry), "insured_no")
+            near = known[lacking[0].name.kind].get(key.split(",")[_INSURED])
+            column = _differing(parent, key, near) if near else "insured_no"
+            say(log, parent, _code(parent, lacking[0]), "warning", first_row(entry), column)
 
 
 def _orphans(parent: FileFacts, children: list[FileFacts]) -> list[_Orphan]:
@@ -87,21 +128,12 @@ def _orphans(parent: FileFacts, children: list[FileFacts]) -> list[_Orphan]:
     return [_Orphan(key, holders) for key, holders in found.items()]
 
 
-def _childless_like(parent: FileFacts, orphan: _Orphan) -> str | None:
-    """The parent's key that is the wrong one, when it is rather the parent that errs than the children.
+def _agreeing(orphan: _Orphan) -> int:
+    """How many files, or rows of one, agree on a key that the parent lacks.
 
-    That is so when several files, or several rows, agree against one record of the parent which nobody knows.
+    When several do against one record of the parent which nobody knows, it is rather the parent that errs.
     """
-    agreeing = max(len(orphan.holders), *(row_count(holder.keys[orphan.key]) for holder in orphan.holders))
-    if agreeing < _SEVERAL:
-        return None
-    parts = orphan.key.split(",")
-    for key in parent.keys:
-        if key in parent.explained or any(key in holder.keys for holder in orphan.holders):
-            continue
-        if sum(a != b for a, b in zip(parts, key.split(","), strict=False)) == 1:
-            return key
-    return None
+    return max(len(orphan.holders), *(row_count(holder.keys[orphan.key]) for holder in orphan.holders))
 
 
 def _say_culprit(parent: FileFacts, culprit: str, orphan: _Orphan, log: FindingLog) -> None:
@@ -112,12 +144,11 @@ def _say_culprit(parent: FileFacts, culprit: str, orphan: _Orphan, log: FindingL
     say(log, parent, _code(parent, orphan.holders[0]), "error", first_row(parent.keys[culprit]), column)
 
 
-def _say_orphan(parent: FileFacts, orphan: _Orphan, log: FindingLog) -> None:
+def _say_orphan(parent: FileFacts, orphan: _Orphan, by_insured: Mapping[str, str], log: FindingLog) -> None:
     holder = orphan.holders[0]
     for each in orphan.holders:
         each.explained.add(orphan.key)
-    insured = orphan.key.split(",")[_INSURED]
-    near = next((key for key in parent.keys if key.split(",")[_INSURED] == insured), None)
+    near = by_insured.get(orphan.key.split(",")[_INSURED])
     column = _differing(holder, orphan.key, near) if near else "insured_no"
     say(log, holder, _code(parent, holder), "error", first_row(holder.keys[orphan.key]), column)
 

@@ -86,40 +86,44 @@ def _supplement_month(facts: FileFacts, _: UnitFacts, plan_date: str, month: str
         yield Wrong("TDK-DATE-OR-MONTH", "plan_date", "error")
 
 
-def _office(facts: FileFacts, column: str, number: str, wanted: str, *, sure: bool) -> Iterator[Wrong]:
+def _office(
+    facts: FileFacts, unit: UnitFacts, column: str, number: str, wanted: str, *, sure: bool = False
+) -> Iterator[Wrong]:
+    """The number of the office ``wanted``: the other party's is the wrong side, a third one's is not forbidden."""
     if facts.parties_hold and number and number != wanted:
-        yield Wrong("TDK-NAME-CONTENT", column, "error" if sure else "warning", ("office", number))
+        wrong_side = number in {unit.sender, unit.recipient}
+        yield Wrong("TDK-NAME-CONTENT", column, "error" if sure and wrong_side else "warning", ("office", number))
 
 
 def _plan_office(facts: FileFacts, unit: UnitFacts, month_and_office: str) -> Iterator[Wrong]:
     if not unit.preventive:
         wanted = unit.sender if facts.name.kind == "UPPLAN" else unit.recipient
-        yield from _office(facts, "plan_office", month_and_office[7:], wanted, sure=True)
+        yield from _office(facts, unit, "plan_office", month_and_office[7:], wanted, sure=True)
 
 
 def _form_1_office(facts: FileFacts, unit: UnitFacts, number: str) -> Iterator[Wrong]:
     if not unit.preventive:
-        yield from _office(facts, "plan_office", number, unit.sender, sure=True)
+        yield from _office(facts, unit, "plan_office", number, unit.sender, sure=True)
 
 
 def _form_6_updater(facts: FileFacts, unit: UnitFacts, number: str) -> Iterator[Wrong]:
     if not unit.preventive or unit.sender_role == "service":
-        yield from _office(facts, "updater_office", number, unit.sender, sure=True)
+        yield from _office(facts, unit, "updater_office", number, unit.sender, sure=True)
 
 
 def _updater(facts: FileFacts, unit: UnitFacts, number: str) -> Iterator[Wrong]:
     if not unit.preventive:
-        yield from _office(facts, "updater_office", number, unit.sender, sure=False)
+        yield from _office(facts, unit, "updater_office", number, unit.sender)
 
 
 def _consent(facts: FileFacts, unit: UnitFacts, number: str) -> Iterator[Wrong]:
     if not unit.preventive:
-        yield from _office(facts, "consent_office", number, unit.sender, sure=False)
+        yield from _office(facts, unit, "consent_office", number, unit.sender)
 
 
 def _own_services(facts: FileFacts, unit: UnitFacts, number: str) -> Iterator[Wrong]:
     if unit.sender_role == "service":
-        yield from _office(facts, "provider_office", number, unit.sender, sure=True)
+        yield from _office(facts, unit, "provider_office", number, unit.sender, sure=True)
 
 
 # --- service types and codes ------------------------------------------------------------------------------------------
@@ -187,6 +191,12 @@ def _equipment(facts: FileFacts, service: str, *, needed: bool) -> Iterator[Wron
         yield Wrong("TDK-EQUIPMENT-CODE", "tais_code", "rule")
     elif not needed and (tais or notice):
         yield Wrong("TDK-EQUIPMENT-ELSEWHERE", "tais_code" if tais else "equipment_notice_code", "warning")
+
+
+def _fixed_office(_: FileFacts, __: UnitFacts, number: str) -> Iterator[Wrong]:
+    """Always 9999999999 by its rule, but not required: an empty one is worth a word, once."""
+    if not number:
+        yield Wrong("TDK-NEEDED", "fixed_office_code", "warning", ("fixed_office_code",))
 
 
 def _deleted_type(facts: FileFacts, unit: UnitFacts, service_type: str) -> Iterator[Wrong]:
@@ -313,7 +323,7 @@ def _family_image(facts: FileFacts, unit: UnitFacts, image: str) -> Iterator[Wro
     name = parse_name(image)
     if name is None or name.branch is None or (facts.parties_hold and name.parties != facts.name.parties):
         yield Wrong("TDK-PICTURE-NAME", "family_image_file", "rule")
-    elif image.casefold() not in unit.pictures:
+    elif unit.pictures_hold and image.casefold() not in unit.pictures:
         yield Wrong("TDK-PICTURE-MISSING", "family_image_file", "warning")
 
 
@@ -353,6 +363,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     "UPSIKYU": (
         (("target_month",), _month),
         (("service", "provider_office", "units", "discount"), _form_7_service),
+        (("fixed_office_code",), _fixed_office),
         (("updater_office",), _updater),
     ),
     "UPKIHON": (

@@ -114,16 +114,21 @@ class Scan:
 
     def _say_wrong(self, number: int, wrong: Wrong) -> None:
         self.facts.left_out += wrong.unsettles
-        if wrong.cause is not None and not self._log.first(wrong.code, *wrong.cause):
-            return
         severity = wrong.severity
         if severity == "rule":
             severity = self.facts.layout.column(wrong.column).severity("rule") if wrong.column else "error"
+        if wrong.cause is not None:
+            new = self._log.first(wrong.code, *wrong.cause)
+            if severity == "error":  # a warning of the same cause must not hide it
+                new = self._log.first(wrong.code, severity, *wrong.cause)
+            if not new:
+                return
         say(self._log, self.facts, wrong.code, severity, number, wrong.column)
 
     # --- the slow way -------------------------------------------------------------------------------------------------
 
     def _run_slow(self, text: str, at: int, *, lone_cr: bool) -> None:
+        blank: Oddity | None = None
         for found in frames(text, at, self.facts.rows + 1):
             match found:
                 case CellsRow():
@@ -133,8 +138,12 @@ class Scan:
                         self._flush()
                 case Damage():
                     self._damaged(found)
-                case Oddity() if found.code == "TDK-BLANK-LINE" or found.row != self._last_bad:
+                case Oddity() if found.code == "TDK-BLANK-LINE":
+                    blank = found
+                case Oddity() if found.row != self._last_bad:
                     say(self._log, self.facts, found.code, "warning", found.row)
+        if blank and (self.facts.rows or self.facts.unreadable):  # a file of blank lines alone is said to be empty
+            say(self._log, self.facts, blank.code, "warning", blank.row)
         self._flush()
 
     def _flush(self) -> None:
@@ -224,7 +233,7 @@ class Scan:
         """The version stands in every row: a wrong one is said once, whatever the file says in its other rows."""
         if code in {"TDK-VALUE", "TDK-REQUIRED"}:
             code = "TDK-VERSIONS-MIXED" if value in CSV_VERSIONS else "TDK-VERSION"
-            if not self._log.first(code, self.facts.file, value):
+            if not (self._log.first(code, self.facts.file, value) and self._log.first(code, value)):
                 return
         say(self._log, self.facts, code, "error", number, "csv_version")
 

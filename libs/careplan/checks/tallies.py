@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from careplan.checks.about import FileFacts, UnitFacts, entry_of, first_row, row_count, say
 from careplan.checks.row import EQUIPMENT, GRAND_TOTAL, NO_DATE, TOTALS, is_total
 from careplan.findings import FINDINGS_MAX
+from careplan.picks import ISSUE_TEXTS, SUPPORT_TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -146,6 +147,45 @@ class Repeats:
 
     def finish(self) -> None:
         """Nothing more."""
+
+
+class UpperTexts:
+    """Texts of an issue or a support plan of UPYOBO_SUB stand in its first row only (column rules): a warning."""
+
+    _LEVELS = (("issue_no", ISSUE_TEXTS), ("support_no", SUPPORT_TEXTS))
+
+    def __init__(self, facts: FileFacts, log: FindingLog, places: Mapping[str, int], repeats: Repeats) -> None:
+        """The rows may come in any order; rows that are repeated as a whole are left to ``repeats``."""
+        self.needs = frozenset(places)
+        self._facts = facts
+        self._log = log
+        self._places = places
+        self._repeats = repeats
+        self._first: dict[tuple[str, ...], int] = {}
+        """Person, day and numbers → the first row."""
+        self._filled: dict[tuple[str, ...], list[tuple[int, str]]] = {}
+        """The same → the first two rows with a text of that level, and the column."""
+
+    def add(self, rows: Rows, numbers: Sequence[int]) -> None:
+        """Note the first row of each level and the first rows with texts."""
+        for row, number in zip(rows, numbers, strict=True):
+            if number in self._repeats.repeated:
+                continue
+            key: tuple[str, ...] = (row[self._places["person"]], row[self._places["plan_date"]])
+            for numbered, texts in self._LEVELS:
+                if not row[self._places[numbered]]:
+                    break
+                key = (*key, row[self._places[numbered]])
+                self._first[key] = min(number, self._first.get(key, number))
+                column = next((text for text in texts if row[self._places[text]]), None)
+                if column is not None:
+                    self._filled[key] = sorted([*self._filled.get(key, ()), (number, column)])[:2]
+
+    def finish(self) -> None:
+        """Say the first text that is repeated, once: a program that repeats them does so everywhere."""
+        later = [each for key, found in self._filled.items() for each in found if each[0] != self._first[key]]
+        if later and not self._facts.left_out:
+            say(self._log, self._facts, "TDK-UPPER-TEXT", "warning", *min(later))
 
 
 class Details:
@@ -340,6 +380,8 @@ def tallies_of(facts: FileFacts, unit: UnitFacts, log: FindingLog, places: Mappi
         tallies.append(Details(facts, log, places, repeats))
     if kind == "UPKIHON":
         tallies.append(Pictures(facts, log, places))
+    if kind == "UPYOBO_SUB":
+        tallies.append(UpperTexts(facts, log, places, repeats))
     if kind == "UPSIKYU":
         tallies.append(Totals(facts, log, places, repeats))
     return tallies

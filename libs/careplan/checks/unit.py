@@ -97,6 +97,7 @@ def _facts(made: Composition, context: Context) -> UnitFacts | None:
         preventive=made.preventive,
         by_month=made.membership is not None and made.membership.unit.month_in_name,
         pictures=frozenset(member.file.casefold() for member in made.members if member.kind == IMAGE_KIND),
+        pictures_hold=all(member.name is not None for member in made.members if member.kind == IMAGE_KIND),
     )
 
 
@@ -126,9 +127,10 @@ def _check_pictures(made: Composition, opened: Mapping[str, FileFacts], log: Fin
     basics = opened.get("UPKIHON")
     if basics is None or basics.unreadable or basics.left_out or log.count("error"):
         return
-    for member in made.members:
-        if member.kind == IMAGE_KIND and member.file.casefold() not in basics.pictures:
-            log.add(Finding("TDK-PICTURE-UNNAMED", "warning", member.file))
+    present = {member.file.casefold(): member.file for member in made.members if member.kind == IMAGE_KIND}
+    unnamed = [file for folded, file in present.items() if folded not in basics.pictures]
+    for file in unnamed[len(basics.pictures - present.keys()) :]:  # as many are meant by rows that misname them
+        log.add(Finding("TDK-PICTURE-UNNAMED", "warning", file))
 
 
 def _report(files: Sequence[DataFile], made: Composition, log: FindingLog) -> UnitReport:

@@ -171,12 +171,12 @@ class Headers:
     traceparent: str | None
 
 
-def read_headers(headers: Iterable[tuple[str, bytes]]) -> Headers:
-    """Read the CloudEvents headers of one record.
+def read_headers(headers: Iterable[tuple[str, bytes | None]]) -> Headers:
+    """Read the CloudEvents headers of one record. Kafka allows a header without a value: it counts as missing.
 
     Raises `Undecodable` when one is missing or makes no sense.
     """
-    found: Mapping[str, bytes] = dict(headers)
+    found: Mapping[str, bytes] = {name: value for name, value in headers if value is not None}
     try:
         schema = found["ce_dataschema"].decode()
         return Headers(
@@ -192,10 +192,10 @@ def read_headers(headers: Iterable[tuple[str, bytes]]) -> Headers:
         raise Undecodable(type(broken).__name__) from None
 
 
-def subject_of(headers: Iterable[tuple[str, bytes]], key: bytes | None) -> str:
+def subject_of(headers: Iterable[tuple[str, bytes | None]], key: bytes | None) -> str:
     """What a record seems to be about, for parking: its subject header if readable, else its key, else `?`."""
     for name, value in headers:
-        if name == "ce_subject":
+        if name == "ce_subject" and value is not None:
             text = value.decode("ascii", "replace")
             if re.fullmatch(r"[0-9A-Za-z-]{1,64}", text):
                 return text

@@ -29,7 +29,7 @@ POLL_SECONDS = 2.0
 """How often the feed is asked: an ended session's token stops working everywhere within 5 s."""
 
 STALE_SECONDS = 10.0
-"""Without an answer for so long the process goes on serving, but its health says degraded (decision 020)."""
+"""Without an answer for so long the process goes on serving, but its health says degraded (decision 0004)."""
 
 FEED_ROWS_MAX = 5000
 """Ended sessions of one answer of the feed; a full answer is asked on at once."""

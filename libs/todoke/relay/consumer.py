@@ -135,6 +135,7 @@ class Discipline:
         self._unmirrored: dict[Place, int] = {}
         self._mirrored_at = 0.0
         self._careful_left = CAREFUL_RECORDS if careful else 0
+        self._suspects: dict[tuple[Place, int], int] = {}
         self._parks_in_a_row = 0
         self._parks_at: collections.deque[float] = collections.deque()
         self.breaker_open = False
@@ -171,6 +172,7 @@ class Discipline:
             await self._mirror(self._unmirrored)
             self.expected.clear()
             self._check_first.clear()
+            self._tries.clear()
 
     async def poll(self, records: Mapping[Place, Sequence[Raw]]) -> None:
         """Handle what one poll brought. Never raises but for cancellation."""
@@ -179,19 +181,28 @@ class Discipline:
             if self.breaker_open:
                 self._pause_all(records)
                 return
-            by_handler: dict[int, tuple[Handler, dict[Place, list[Raw]]]] = {}
-            for place, raws in records.items():
-                fresh = await self._ours(place, raws)
-                if fresh:
-                    handler = self._handler_of[place.topic]
-                    by_handler.setdefault(id(handler), (handler, {}))[1][place] = fresh
-            for handler, slices in by_handler.values():
-                await self._settle(handler, slices)
+            try:
+                await self._handle(records)
+            except Exception as mistake:  # noqa: BLE001 (the driver would go on behind records that were not handled)
+                self._log.critical("poll_fails", error=_shape(mistake))
+                for place in records:
+                    self._back_off(place)
             moved = {p: self.expected[p] for p in records if p in self.expected and self.expected[p] != before[p]}
             if moved:
                 self.last_progress = self._ports.clock.monotonic()
                 self._unmirrored |= moved
                 await self._mirror_if_due()
+
+    async def _handle(self, records: Mapping[Place, Sequence[Raw]]) -> None:
+        by_handler: dict[int, tuple[Handler, dict[Place, list[Raw]]]] = {}
+        for place, raws in records.items():
+            fresh = await self._ours(place, raws)
+            if fresh:
+                handler = self._handler_of[place.topic]
+                by_handler.setdefault(id(handler), (handler, {}))[1][place] = fresh
+        for handler, slices in by_handler.values():
+            if not self.breaker_open:
+                await self._settle(handler, slices)
 
     # --- assignment --------------------------------------------------------------------------------------------
 
@@ -253,11 +264,24 @@ class Discipline:
             self._steering.seek(place, check[0])
             return []
         self._check_first.pop(place, None)
+        if check is None and raws and raws[0].offset < self.expected[place]:
+            await self._look_again(place)
+            return []
         fresh = [raw for raw in raws if raw.offset >= self.expected[place]]
         if fresh and fresh[0].offset > self.expected[place]:  # our topics have no gaps: no transactions, no compaction
             self._steering.seek(place, self.expected[place])
             return []
         return fresh
+
+    async def _look_again(self, place: Place) -> None:
+        """We were handed old records unasked: the client began anew because our offset is not in the log any more.
+
+        Passing them over as repeated would lose what is written up to the old offset in a log that was cut off.
+        """
+        try:
+            await self._begin([place])
+        except Transient:
+            self._back_off(place)
 
     # --- one batch ---------------------------------------------------------------------------------------------
 
@@ -278,17 +302,19 @@ class Discipline:
             self._log.warning("batch_fails", reason=type(trouble).__name__, records=sum(map(len, items.values())))
             await self._one_by_one(handler, items)
         else:
+            if any(item.heard for line in items.values() for item in line):
+                self._parks_in_a_row = 0
             self._succeeded(slices)
 
     async def _one_by_one(self, handler: Handler, items: Mapping[Place, Sequence[_Item]]) -> None:
         for place, line in items.items():
             for item in line:
-                if place not in self.expected or not await self._alone(handler, place, item):
+                if self.breaker_open or place not in self.expected or not await self._alone(handler, place, item):
                     break
 
     async def _alone(self, handler: Handler, place: Place, item: _Item) -> bool:
         """Handle one record; park its subject when it fails for good. Answers whether the partition goes on."""
-        careful, error = self._careful_left > 0, "kills the process"
+        careful, error, slow = self._careful_left > 0, "kills the process", False
         try:
             attempt = await self._suspected(place, item) if careful else 1
             while attempt <= ATTEMPTS_MAX:
@@ -298,17 +324,19 @@ class Discipline:
                     raise
                 except Exception as trouble:  # noqa: BLE001
                     error = f"{type(trouble).__name__}: {trouble}" if isinstance(trouble, Poison) else _shape(trouble)
-                    attempt += 1
+                    slow = isinstance(trouble, TimeoutError)  # again would take as long, and hold up all others
+                    attempt = ATTEMPTS_MAX + 1 if slow else attempt + 1
                     await self._ports.clock.sleep(BACKOFF_SECONDS_FIRST * attempt)
                 else:
                     self._parks_in_a_row = 0 if item.heard else self._parks_in_a_row
                     self._careful_left = max(0, self._careful_left - 1)
                     if careful and self._careful_left == 0:
+                        self._suspects.clear()
                         async with self._database.worker() as tx:
                             await self._sql.clear_suspects(tx.db)
                     self._succeeded({place: [item.raw]})
                     return True
-            return await self._park(handler, place, item, error)
+            return await self._park(handler, place, item, error, ours=not slow)
         except Moved as lost:
             await self._lost(lost, {place: [item.raw]})
         except Transient as trouble:
@@ -316,10 +344,15 @@ class Discipline:
         return False
 
     async def _suspected(self, place: Place, item: _Item) -> int:
+        """How many processes have begun with this record; one that only waits for an engine is counted once."""
+        known = self._suspects.get((place, item.raw.offset))
+        if known is not None:
+            return known
         async with self._database.worker() as tx:
             attempts = await self._sql.suspect(
                 tx.db, topic=place.topic, partition=place.partition, log_offset=item.raw.offset
             )
+        self._suspects[place, item.raw.offset] = int(attempts)
         return int(attempts)
 
     async def _apply(self, handler: Handler, items: Mapping[Place, Sequence[_Item]]) -> None:
@@ -375,12 +408,11 @@ class Discipline:
         self._metrics.lost_races.inc(len(lost.places))
         for place in slices:
             if place in lost.places:
-                self.expected.pop(place, None)
                 try:
                     async with self._database.worker() as tx:
                         row = await self._sql.begin_partition(tx.db, topic=place.topic, partition=place.partition)
                 except DatabaseAway:
-                    self._back_off(place)
+                    self._back_off(place)  # from the old offset: the next batch is refused again and asks again
                     continue
                 self.expected[place] = row["next"]
             self._steering.seek(place, self.expected[place])
@@ -406,45 +438,48 @@ class Discipline:
         for place in slices:
             self._tries.pop(place, None)
 
-    async def _park(self, handler: Handler, place: Place, item: _Item, error: str) -> bool:
+    async def _park(self, handler: Handler, place: Place, item: _Item, error: str, *, ours: bool) -> bool:
+        """Park a record; `ours` when many of its kind would mean that the program is wrong (the breaker counts it)."""
         now = self._ports.clock.monotonic()
         while self._parks_at and self._parks_at[0] < now - TEN_MINUTES:
             self._parks_at.popleft()
-        if self._parks_in_a_row >= PARKS_IN_A_ROW_MAX or len(self._parks_at) >= PARKS_IN_TEN_MINUTES_MAX:
+        if ours and (self._parks_in_a_row >= PARKS_IN_A_ROW_MAX or len(self._parks_at) >= PARKS_IN_TEN_MINUTES_MAX):
             await self._trip(error)
             return False
         async with self._database.worker() as tx:
             await self._advance(tx, {place: [item]})
             await self.parking.park(tx, handler, item.subject, item.raw, error, _about(item))
         self.expected[place] = item.raw.offset + 1
-        self._parks_in_a_row += 1
-        self._parks_at.append(now)
+        self._succeeded({place: [item.raw]})
+        if ours:  # what one office sends may be slow to read; that alone must not stop everybody's messages
+            self._parks_in_a_row += 1
+            self._parks_at.append(now)
         self._metrics.parked.inc()
         self._log.error("parked", subject=item.subject, topic=place.topic, offset=item.raw.offset, error=error)
         return True
 
     async def _trip(self, error: str) -> None:
-        self.breaker_open = True
-        self._metrics.breaker.set(1)
-        self._log.critical("breaker_open", error=error)
         async with self._database.worker() as tx:
             await self._sql.trip_breaker(tx.db, reason=error, tripped_at=tx.now)
+        self.breaker_open = True  # only now: an open breaker that no table knows would close by itself
+        self._metrics.breaker.set(1)
+        self._log.critical("breaker_open", error=error)
         self._pause_all(self.expected)
 
     async def watch_breaker(self) -> None:
         """Look whether an operator has closed or opened the breaker. Called every few seconds by the driver."""
-        async with self._database.worker() as tx:
-            is_open = bool(await self._sql.breaker(tx.db))
-            self._metrics.held.set(await self._sql.count_holds(tx.db))
-        if self.breaker_open and not is_open:
-            self._parks_in_a_row = 0
-            self._parks_at.clear()
-            self._log.warning("breaker_closed")
-            for place in self.expected:
-                self._steering.resume(place)
-        self.breaker_open = is_open
-        self._metrics.breaker.set(int(is_open))
-        async with self._batch:
+        async with self._batch:  # a batch that trips the breaker between our look and our word would be overruled
+            async with self._database.worker() as tx:
+                is_open = bool(await self._sql.breaker(tx.db))
+                self._metrics.held.set(await self._sql.count_holds(tx.db))
+            if self.breaker_open and not is_open:
+                self._parks_in_a_row = 0
+                self._parks_at.clear()
+                self._log.warning("breaker_closed")
+                for place in self.expected:
+                    self._steering.resume(place)
+            self.breaker_open = is_open
+            self._metrics.breaker.set(int(is_open))
             await self._mirror_if_due()
 
     # --- small things ------------------------------------------------------------------------------------------
@@ -470,7 +505,7 @@ class Discipline:
             self._mirrored_at = now
 
     async def _mirror(self, offsets: Mapping[Place, int]) -> None:
-        self._unmirrored = {}
+        self._unmirrored = {place: at for place, at in self._unmirrored.items() if place not in offsets}
         if not offsets:
             return
         try:
@@ -489,6 +524,8 @@ class Discipline:
             event = decode(read, raw.value or b"")
         except Undecodable as broken:
             return _Item(raw, subject, broken=str(broken))
+        except Exception as mistake:  # noqa: BLE001 (raised further, it would stop the partition at this record for ever)
+            return _Item(raw, subject, broken=type(mistake).__name__)
         heard = Heard(
             event=event,
             event_id=read.event_id,
@@ -525,7 +562,7 @@ def _without_repeats(heard: Iterable[Heard[Any]]) -> Batch:
 
 def _identity(raw: Raw) -> _Identity:
     for name, value in raw.headers:
-        if name == "ce_id":
+        if name == "ce_id" and value is not None:
             return _Identity(value[:64].decode("ascii", "replace"), raw.timestamp)
     return _Identity("?", raw.timestamp)
 

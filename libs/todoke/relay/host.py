@@ -185,12 +185,25 @@ class Host:
                         every=timer.every_seconds,
                     )
                 if due:
-                    await timer.run()
+                    await self._run_timer(hosted, timer)
             await clock.sleep(TIMER_LOOK_SECONDS)
 
+    async def _run_timer(self, hosted: _Hosted, timer: Timer) -> None:
+        """One that fails comes again when it is due; the others must not wait for it."""
+        try:
+            await timer.run()
+        except Transient as trouble:
+            hosted.runtime.log.warning("timer_waits", timer=timer.name, reason=type(trouble).__name__)
+        except Exception as mistake:  # noqa: BLE001 (a mistake in one timer is no reason to stop the others)
+            hosted.runtime.log.critical("timer_fails", timer=timer.name, error=type(mistake).__name__)
+
     async def _top_up(self, hosted: _Hosted) -> None:
+        journal = queries("todoke.relay", "journal.sql")
         async with hosted.runtime.db.connection() as db:
-            await queries("todoke.relay", "journal.sql").top_up_months(db)
+            used = await journal.default_partitions_used(db)
+            if used:
+                hosted.runtime.log.critical("default_partition_used", tables=[row["name"] for row in used])
+            await journal.top_up_months(db)
 
     async def _gauges(self) -> None:
         journal = queries("todoke.relay", "journal.sql")

@@ -98,6 +98,17 @@ SELECT pg_notify(:channel, '');
 -- Whether the database answers at all.
 SELECT 1;
 
+-- name: default_partitions_used
+-- Default partitions that rows have gone into: their month was missing (their size is known without a right to read).
+SELECT c.relname AS name FROM pg_class c
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relispartition
+  AND pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT' AND pg_relation_size(c.oid) > 0
+ORDER BY c.relname;
+
 -- name: top_up_months$
 -- Make the months ahead that are still missing.
 SELECT top_up_months();
+
+-- name: was_said$
+-- Whether the journal holds this event of this message.
+SELECT EXISTS (SELECT FROM journal WHERE message_id = :subject::text::uuid AND event_id = :event_id);

@@ -130,11 +130,7 @@ class KafkaSender:
     async def send(self, rows: Sequence[Outgoing]) -> Sent:
         """See `publisher.Sender`."""
         producer = await self._connected()
-        try:
-            taken, outcomes = await self._send_batches(producer, rows)
-        except (KafkaError, OSError, TimeoutError) as trouble:
-            await self.close()
-            raise OutcomeUnknown(type(trouble).__name__) from trouble
+        taken, outcomes = await self._try(producer, rows)
         refused = {partition for partition, outcome in outcomes.items() if isinstance(outcome, REFUSALS)}
         unknown = Counter(
             type(outcome).__name__ for p, outcome in outcomes.items() if outcome is not None and p not in refused
@@ -191,6 +187,15 @@ class KafkaSender:
         self._partition_of.clear()
         return producer
 
+    async def _try(
+        self, producer: AIOKafkaProducer, rows: Sequence[Outgoing]
+    ) -> tuple[dict[int, list[Outgoing]], dict[int, BaseException | None]]:
+        try:
+            return await self._send_batches(producer, rows)
+        except (KafkaError, OSError, TimeoutError) as trouble:
+            await self.close()
+            raise OutcomeUnknown(type(trouble).__name__) from trouble
+
     async def _send_batches(
         self, producer: AIOKafkaProducer, rows: Sequence[Outgoing]
     ) -> tuple[dict[int, list[Outgoing]], dict[int, BaseException | None]]:
@@ -224,7 +229,7 @@ class KafkaSender:
         refused: list[int] = []
         error = ""
         for row in rows:
-            _, outcomes = await self._send_batches(producer, [row])
+            _, outcomes = await self._try(producer, [row])
             outcome = next(iter(outcomes.values()))
             if outcome is None:
                 fine.append(row.seq)
@@ -521,15 +526,46 @@ class Described:
 
 
 async def read_topic(servers: str, topic: str, partitions: Sequence[int] | None = None) -> "TopicReader":
-    """A reader of a whole topic that moves no live consumer: for replays, rebuilds and reconciliation."""
+    """A reader of a whole topic that moves no live consumer: for replays, rebuilds and reconciliation.
+
+    Raises `KafkaAway`.
+    """
+    there = sorted(partitions) if partitions is not None else await _partitions_of(servers, topic)
     consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False, group_id=None)
     try:
         await asyncio.wait_for(consumer.start(), CONNECT_SECONDS)
-        there = sorted(partitions if partitions is not None else consumer.partitions_for_topic(topic) or ())
     except (KafkaError, TimeoutError, OSError) as trouble:
         await _stop(consumer)
         raise KafkaAway(type(trouble).__name__) from trouble
     return TopicReader(consumer, [TopicPartition(topic, number) for number in there])
+
+
+async def _partitions_of(servers: str, topic: str) -> list[int]:
+    """The partitions of a topic: a consumer that subscribed to nothing knows none."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=10_000)
+    try:
+        await asyncio.wait_for(admin.start(), CONNECT_SECONDS)
+        return sorted(p["partition"] for told in await admin.describe_topics([topic]) for p in told["partitions"])
+    except (KafkaError, TimeoutError, OSError) as trouble:
+        raise KafkaAway(type(trouble).__name__) from trouble
+    finally:
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(admin.close(), 2)
+
+
+async def newest_headers(servers: str, topic: str) -> list[Sequence[tuple[str, bytes]]]:
+    """The headers of the newest record of each partition; empty for a topic that is empty or not there.
+
+    Raises `KafkaAway`.
+    """
+    reader = await read_topic(servers, topic)
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            return [raw.headers for raw in await reader.newest()]
+    except (KafkaError, TimeoutError, OSError) as trouble:
+        raise KafkaAway(type(trouble).__name__) from trouble
+    finally:
+        await reader.close()
 
 
 class TopicReader:
@@ -546,7 +582,22 @@ class TopicReader:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
         await _stop(self._consumer)
+
+    async def newest(self) -> list[Any]:
+        """The newest record of each partition that has one."""
+        if not self._partitions:
+            return []
+        self._consumer.assign(self._partitions)
+        ends = await self._consumer.end_offsets(self._partitions)
+        filled = [tp for tp in self._partitions if ends[tp] > 0]
+        for tp in filled:
+            self._consumer.seek(tp, ends[tp] - 1)
+        return [await self._consumer.getone(tp) for tp in filled]
 
     async def batches(self) -> Any:
         """Lists of raw records, each list of one partition and in order."""

@@ -11,14 +11,15 @@ import httpx
 import structlog
 from fastapi import APIRouter
 
-from todoke.events import Event
+from todoke.events import Event, read_headers, topic_of
 from todoke.relay.access import Access, EndedSessions, ask_registry
 from todoke.relay.clock import Ports
 from todoke.relay.directory import Directory, DirectoryKeeper
 from todoke.relay.handler import Batch, Handler, Heard, Timer
+from todoke.relay.kafka import newest_headers
 from todoke.relay.metrics import Metrics
 from todoke.relay.objects import KeyObjects, Objects
-from todoke.relay.postgres import Database
+from todoke.relay.postgres import Database, queries
 from todoke.relay.rates import RateLimits
 from todoke.relay.rootsecret import Secrets
 from todoke.relay.seal import KeyRing, RootKey, Sealer
@@ -135,6 +136,20 @@ class Runtime:
         self.http: httpx.AsyncClient = shared.http
         self.log: FilteringBoundLogger = structlog.get_logger().bind(service=name)
 
+    async def journal_is_whole(self) -> bool:
+        """Whether the journal holds the newest records of the service's own topic.
+
+        It does not when the database was restored to an older copy: then nothing may be thrown away because the
+        database does not know it. Raises `Transient`.
+        """
+        sql = queries("todoke.relay", "journal.sql")
+        for headers in await newest_headers(self.settings.kafka, topic_of(self.name)):
+            said = read_headers(headers)
+            async with self.db.connection() as db:
+                if not await sql.was_said(db, subject=said.subject, event_id=said.event_id):
+                    return False
+        return True
+
 
 Build = Callable[[Runtime], Service]
 """`services.NAME.app.build`: the only wiring of a service."""
@@ -172,4 +187,5 @@ class _Bridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
         text = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
-        structlog.get_logger().warning("library", library=record.name, text=text[:200], error=kind)
+        first = text.partition("\n")[0]  # asyncio puts a lost task, with the text of its exception, on further lines
+        structlog.get_logger().warning("library", library=record.name, text=first[:200], error=kind)

@@ -15,6 +15,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi import HTTPException as TooLarge
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.routing import APIRoute
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -66,9 +67,22 @@ def application(
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_mistake)
-    app.add_middleware(_SmallBodies)
+    app.add_middleware(_SmallBodies, uploads=_uploads(routers))
     app.add_middleware(_Watch, metrics=metrics, ids=ids)
     return app
+
+
+def _uploads(routers: Sequence[APIRouter]) -> frozenset[str]:
+    """The paths of the routes that say they take multipart bodies: they read the body themselves, after the session."""
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    return frozenset(
+        route.path
+        for route in routes
+        if any(
+            kind.startswith("multipart/")
+            for kind in (route.openapi_extra or {}).get("requestBody", {}).get("content", {})
+        )
+    )
 
 
 def problem_response(problem: Problem) -> Response:
@@ -130,11 +144,12 @@ def _innermost(error: Exception) -> str:
 class _SmallBodies:
     """Bodies other than uploads (which have limits of their own) are stopped while they are read."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, uploads: frozenset[str]) -> None:
         self._app = app
+        self._uploads = uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _is_upload(scope):
+        if scope["type"] != "http" or scope["path"] in self._uploads:
             await self._app(scope, receive, send)
             return
         left = SMALL_BODY_BYTES_MAX
@@ -148,10 +163,6 @@ class _SmallBodies:
             return message
 
         await self._app(scope, measured, send)
-
-
-def _is_upload(scope: Scope) -> bool:
-    return any(n == b"content-type" and v.lower().startswith(b"multipart/") for n, v in scope["headers"])
 
 
 class _Watch:

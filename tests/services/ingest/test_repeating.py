@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from services.ingest.app import build
+from services.ingest.timers import JournalBehind, Sweeper
 from todoke.events import (
     Actor,
     Counts,
@@ -198,6 +199,25 @@ async def test_the_sweeper_removes_what_no_submission_names(
     with pytest.raises(ObjectMissing):
         await shared.objects.get(lost)
     assert await shared.objects.exists(event.package.object_key)
+
+
+async def test_nothing_is_swept_over_a_journal_that_lacks_what_the_topic_holds(
+    client: Client, ingest: Stage, shared: Shared, ports: Ports
+) -> None:
+    for _ in range(2):
+        await client.send({}, [(PLAN, b"x")], key="1")
+    [event] = await said(ingest)
+    prefix = event.package.object_key.rpartition("/")[0] + "/"
+    before = await objects_of(shared, prefix)
+    assert isinstance(ports.clock, ManualClock)
+    ports.clock.move(timedelta(days=8))
+
+    async def journal_is_whole() -> bool:
+        return False
+
+    with pytest.raises(JournalBehind):
+        await Sweeper(ingest.db, shared.objects, ports.clock, journal_is_whole).run()
+    assert await objects_of(shared, prefix) == before
 
 
 async def test_a_batch_shares_one_object_and_answers_in_order(client: Client, ingest: Stage) -> None:

@@ -231,12 +231,12 @@ tables = Statements(Path(__file__).with_name("tables.sql").read_text(encoding="u
 
 
 @pytest.fixture(scope="session")
-def read_set(engines: Any, test_keys: Path) -> str:
+def read_set(engines: Any, run_home: Path) -> str:
     """DSN of a database that holds this service's schema only, one for the worker: making one costs two seconds."""
 
     async def make() -> str:
         async with contextlib.AsyncExitStack() as stack:
-            secrets = secrets_of_home(test_keys, manual_ports())
+            secrets = secrets_of_home(run_home, manual_ports())
             dsn = await stack.enter_async_context(fresh_database(engines.postgres, secrets, ["projection"]))
             stack.pop_all()  # it goes with the server of this run
             return dsn
@@ -245,7 +245,7 @@ def read_set(engines: Any, test_keys: Path) -> str:
 
 
 @pytest.fixture
-async def shared(engines: Any, test_keys: Path, ports: Ports, read_set: str) -> AsyncIterator[Shared]:
+async def shared(engines: Any, run_home: Path, ports: Ports, read_set: str) -> AsyncIterator[Shared]:
     """Keys, objects, and an empty read set."""
     s3 = S3Settings(
         endpoint=engines.s3.endpoint,
@@ -254,7 +254,7 @@ async def shared(engines: Any, test_keys: Path, ports: Ports, read_set: str) -> 
         bucket=engines.s3.bucket,
         region=engines.s3.region,
     )
-    shared = await Shared.open(settings_for(test_keys, postgres=read_set, s3=s3), ports)
+    shared = await Shared.open(settings_for(run_home, postgres=read_set, s3=s3), ports)
     await shared.objects.ensure_bucket()
     try:
         yield shared

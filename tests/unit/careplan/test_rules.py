@@ -43,18 +43,18 @@ CELLS = [
     (PLAN_67, "UPHOSOKU", 1, "plan_date", "20250120", "TDK-DATE-OR-MONTH", "error"),
     (PLAN_123, "UPHOSOKU", 1, "plan_date", "00000000", "TDK-DATE-OR-MONTH", "error"),
     # office numbers that are not the name's
-    (PLAN_67, "UPPLAN", 6, "plan_office", "9970100999", "TDK-NAME-CONTENT", "error"),
+    (PLAN_67, "UPPLAN", 6, "plan_office", "9970100999", "TDK-NAME-CONTENT", "warning"),
     (PLAN_67, "UPPLAN", 6, "updater_office", "9970100117", "TDK-NAME-CONTENT", "error"),
-    (PLAN_123, "UP1KYO", 1, "plan_office", "9970100999", "TDK-NAME-CONTENT", "error"),
+    (PLAN_123, "UP1KYO", 1, "plan_office", "9970100999", "TDK-NAME-CONTENT", "warning"),
     (PLAN_123, "UP1KYO", 1, "updater_office", "9970100999", "TDK-NAME-CONTENT", "warning"),
     (PLAN_123, "UP2KYO", 1, "updater_office", "9970100999", "TDK-NAME-CONTENT", "warning"),
     (PLAN_67, "UPSIKYU", 1, "updater_office", "9970100999", "TDK-NAME-CONTENT", "warning"),
     (PLAN_67, "UPHOSOKU", 1, "consent_office", "9970100999", "TDK-NAME-CONTENT", "warning"),
-    (RESULTS, "UPJSK", 2, "plan_office", "9970100999", "TDK-NAME-CONTENT", "error"),
-    (RESULTS, "UPJSK", 2, "provider_office", "9970100216", "TDK-NAME-CONTENT", "error"),
+    (RESULTS, "UPJSK", 2, "plan_office", "9970100999", "TDK-NAME-CONTENT", "warning"),
+    (RESULTS, "UPJSK", 2, "provider_office", "9970100216", "TDK-NAME-CONTENT", "warning"),
     (RESULTS, "UPJSK", 2, "updater_office", "9970100018", "TDK-NAME-CONTENT", "error"),
-    (PREVENTIVE_RESULTS, "UPJSK", 2, "provider_office", "9970100216", "TDK-NAME-CONTENT", "error"),
-    (DELETE_RESULTS, "DLTJSK", 1, "provider_office", "9970100117", "TDK-NAME-CONTENT", "error"),
+    (PREVENTIVE_RESULTS, "UPJSK", 2, "provider_office", "9970100216", "TDK-NAME-CONTENT", "warning"),
+    (DELETE_RESULTS, "DLTJSK", 1, "provider_office", "9970100117", "TDK-NAME-CONTENT", "warning"),
     # service types and codes
     (PLAN_67, "UPPLAN", 2, "service_code", "331111", "TDK-NOT-LINKABLE", "error"),
     (PLAN_67, "UPPLAN", 2, "service_code", "431111", "TDK-NOT-LINKABLE", "error"),
@@ -208,7 +208,7 @@ def test_a_set_sent_under_another_month_is_said_once(sets: Sets) -> None:
 
 def test_files_of_another_office_are_said_once(sets: Sets) -> None:
     other = sets.of(PLAN_67).rename_all(sender_office="9970100999")
-    other.only("TDK-NAME-CONTENT", "UPPLAN", 1, "plan_office")
+    other.only("TDK-NAME-CONTENT", "UPPLAN", 1, "plan_office", "warning")
 
 
 # --- rows too many, rows too few --------------------------------------------------------------------------------------

@@ -4,13 +4,14 @@ from typing import Annotated
 
 import httpx
 import pytest
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 
 from todoke.relay.clock import Ports
 from todoke.relay.faults import Transient
 from todoke.relay.metrics import Metrics
 from todoke.relay.postgres import traceparent_now
 from todoke.relay.problem import Problem, wordings
+from todoke.relay.upload import multipart_body
 from todoke.relay.web import SMALL_BODY_BYTES_MAX, application
 
 TRACE = "00-" + "1" * 32 + "-" + "2" * 16 + "-01"
@@ -23,6 +24,10 @@ def client() -> httpx.AsyncClient:
     @router.post("/echo")
     async def echo(text: Annotated[str, Body(embed=True)]) -> dict[str, str | None]:
         return {"text": text, "trace": traceparent_now.get()}
+
+    @router.post("/upload", openapi_extra=multipart_body("message", "files"))
+    async def upload(request: Request) -> int:
+        return sum([len(chunk) async for chunk in request.stream()])
 
     @router.get("/away")
     async def away() -> None:
@@ -73,6 +78,20 @@ async def test_paths_and_methods_that_are_not_there(client: httpx.AsyncClient, p
 async def test_a_long_json_body_is_stopped(client: httpx.AsyncClient) -> None:
     answer = await client.post("/echo", json={"text": "x" * SMALL_BODY_BYTES_MAX})
     assert (answer.status_code, answer.json()["code"]) == (413, "TDK-BODY-TOO-LARGE")
+
+
+async def test_a_long_body_that_only_calls_itself_an_upload_is_stopped(
+    client: httpx.AsyncClient,
+) -> None:
+    body = b'{"text": "' + b"x" * SMALL_BODY_BYTES_MAX + b'"}'
+    answer = await client.post("/echo", content=body, headers={"Content-Type": "multipart/form-data; boundary=a"})
+    assert (answer.status_code, answer.json()["code"]) == (413, "TDK-BODY-TOO-LARGE")
+
+
+async def test_a_route_that_takes_uploads_measures_them_itself(client: httpx.AsyncClient) -> None:
+    body = b"x" * (SMALL_BODY_BYTES_MAX + 1)
+    answer = await client.post("/upload", content=body, headers={"Content-Type": "multipart/form-data; boundary=a"})
+    assert answer.json() == len(body)
 
 
 @pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b""])

@@ -1,0 +1,41 @@
+"""Pages that point into the tree, and what they point at."""
+
+import ast
+import re
+
+from . import sources
+
+_DOCS = sources.ROOT / "docs"
+
+
+def test_every_test_that_a_guarantee_names_exists() -> None:
+    page = (_DOCS / "guarantees.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+\.py)::(\w+)`", page))
+    assert len(named) > 80
+    missing = {f"{file}::{name}" for file, name in named if name not in _tests_of(f"tests/{file}")}
+    assert missing == set(), "name the test that holds the promise, or say: not tested yet"
+
+
+def test_every_file_that_a_guarantee_names_exists() -> None:
+    page = (_DOCS / "guarantees.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:libs|services|tests|deploy)/[\w./]+)`", page))
+    assert {name for name in named if not (sources.ROOT / name).exists()} == set()
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    pages = sorted((_DOCS / "decisions").glob("*"))
+    assert [page.name[:4] for page in pages] == [f"{number:04}" for number in range(1, len(pages) + 1)]
+    for page in pages:
+        assert re.fullmatch(r"\d{4}-[a-z0-9-]+\.md", page.name)
+        assert page.read_text(encoding="utf-8").startswith(f"# {int(page.name[:4])}. ")
+
+
+def _tests_of(path: str) -> set[str]:
+    file = sources.ROOT / path
+    if not file.exists():
+        return set()
+    return {
+        node.name
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    }
