@@ -5,6 +5,7 @@ import os
 import statistics
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.measured import Measured
 from bench.messages import office_numbers, plan_sets
@@ -12,7 +13,6 @@ from bench.meter import Meter
 from bench.stand import Stand
 from todoke.client import Client, MemoryStore, Upload
 from todoke.client.session import Session
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

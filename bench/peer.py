@@ -31,7 +31,7 @@ def measure(home: Path) -> Measured:
     }
     with (home / "server.log").open("wb") as log:
         server = subprocess.Popen(
-            [PYTHON, *"-m uvicorn mesh_sandbox.api:app --workers 1 --log-level error --port".split(), str(PORT)],
+            [PYTHON, "-m", "uvicorn", "mesh_sandbox.api:app", "--workers", "1", "--port", str(PORT)],
             env=environment,
             stdout=log,
             stderr=log,

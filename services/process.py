@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from services.builds import builds
@@ -15,6 +16,9 @@ from todoke.relay.settings import Settings
 
 PARENT_PIPE = "TODOKE_PARENT_PIPE"
 """Set by a parent that holds the child's standard input open: end of file means that the parent is gone."""
+
+ORPHAN_SECONDS_MAX = 8.0
+"""An orphan ends so soon, done or not: its engines end too, and waiting for them politely would take far longer."""
 
 
 async def run(
@@ -62,3 +66,6 @@ async def _watch_parent(stopping: asyncio.Event) -> None:
         while await reader.read(1024):
             pass
     stopping.set()
+    end = threading.Timer(ORPHAN_SECONDS_MAX, os._exit, (1,))
+    end.daemon = True
+    end.start()

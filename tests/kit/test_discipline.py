@@ -183,6 +183,19 @@ async def test_a_handler_that_always_fails_trips_the_breaker_and_parks_no_more(t
         await topology.wait_for_effects(30 - PARKS_IN_A_ROW_MAX)
 
 
+async def test_messages_that_are_slow_to_read_are_held_and_stop_nobody_else(
+    topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("todoke.relay.consumer.BATCH_SECONDS_MAX", 0.3)
+    handler, slow = Count(), {f"TDK-{number}" for number in range(2 * PARKS_IN_A_ROW_MAX)}
+    handler.slow = slow
+    async with topology.publishing(), topology.hearing("bare", handler):
+        await topology.say(*(undeliverable(topology.ports, number) for number in range(30)))
+        await topology.wait_for_effects(30 - len(slow))
+    assert len(await topology.fetch("SELECT 1 FROM hold")) == len(slow)
+    assert not await topology.fetch("SELECT 1 FROM breaker")
+
+
 async def test_after_an_unclean_exit_batches_begin_with_one(topology: Topology) -> None:
     handler = Count()
     discipline = topology.discipline(handler, careful=True)

@@ -55,6 +55,7 @@ class Count:
         self.fails: Callable[[str], Exception | None] = lambda _: None
         self.batches: list[int] = []
         self.pause: asyncio.Event | None = None
+        self.slow: set[str] = set()
         self.entered = asyncio.Event()
 
     async def prepare(self, batch: Batch) -> list[MessageUndeliverable]:
@@ -62,6 +63,8 @@ class Count:
         if self.pause is not None:
             await self.pause.wait()
         for heard in batch:
+            if heard.event.reason in self.slow:
+                await asyncio.sleep(5)
             trouble = self.fails(heard.event.reason)
             if trouble is not None:
                 raise trouble

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.spine.product import TODOKE, Product, free_ports, wait_until_gone
@@ -103,7 +104,7 @@ def test_a_home_in_use_is_said_in_one_sentence(product: Product) -> None:
 
 def test_a_killed_child_is_started_again(product: Product) -> None:
     for name in ("web", "work"):
-        child = next(one for one in product.family()[1:] if f"--role {name}" in " ".join(one.cmdline()))
+        child = next(one for one in product.family()[1:] if f"--role {name}" in command_of(one))
         child.kill()
         until_answering(product, not_from=child.pid)
 
@@ -112,7 +113,7 @@ def until_answering(product: Product, *, not_from: int) -> None:
     """Until the product is ready and the killed child has a successor."""
     end = time.monotonic() + 120
     while True:
-        roles = [" ".join(one.cmdline()) for one in product.family()[1:] if one.pid != not_from and one.is_running()]
+        roles = [command_of(one) for one in product.family()[1:] if one.pid != not_from]
         try:
             ready = httpx.get(f"{product.address}/health/ready", timeout=10).json()["status"] == "ready"
         except httpx.HTTPError:
@@ -121,6 +122,14 @@ def until_answering(product: Product, *, not_from: int) -> None:
             return
         assert time.monotonic() < end, "no successor"
         time.sleep(0.2)
+
+
+def command_of(process: psutil.Process) -> str:
+    """Its command line; nothing when it has ended meanwhile."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def sent(product: Product, office: str) -> list[dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,9 @@ PLAN_67 = "202407/plan_67_to_provider_a"
 RESULTS = "202407/results_from_provider_a"
 BASIC = "202407/prevention_basic"
 SUPPORT = "202407/prevention_plan"
+STRANGERS = 16_000
+STRANGERS_SECONDS = 6.0
+"""About ten times what it takes; comparing everyone with everyone took longer."""
 
 
 # Kind, row, column: the side that a row names wrongly, and a third office that the standard does not forbid.
@@ -177,3 +181,22 @@ def test_later_rows_of_a_support_plan_leave_the_upper_texts_empty(sets: Sets) ->
         repeated.only("TDK-UPPER-TEXT", "UPYOBO_SUB", row, column, "warning")
     new = _support(sets).set("UPYOBO_SUB", 2, "issue_no", "2").set("UPYOBO_SUB", 2, "overall_issue", "別の課題")
     assert not new.check().findings
+
+
+def test_a_record_without_children_is_said_in_the_column_that_differs(sets: Sets) -> None:
+    plan = sets.of(PLAN_67)
+    plan.set("UPPLAN", 2, "insurer_no", "999099").only("TDK-FORMS-6-7", "UPPLAN", 2, "insurer_no", "warning")
+
+
+def test_thousands_of_strangers_take_no_longer_than_their_number_explains(sets: Sets) -> None:
+    plan = sets.of(PLAN_67)
+    at = plan.layout("UPPLAN").places["insured_no"]
+    patterns = {kind: plan.rows[kind][0] for kind in ("UPPLAN", "UPSIKYU", "UPHOSOKU")}
+    for kind, first in (("UPPLAN", 0), ("UPSIKYU", 10**9), ("UPHOSOKU", 10**9)):
+        row = patterns[kind]
+        plan.rows[kind] = [[*row[:at], f"{first + number:010}", *row[at + 1 :]] for number in range(STRANGERS)]
+    files, context = plan.files(), plan.context()
+    started = time.process_time()
+    report = check_unit(files, context)
+    assert report.errors == STRANGERS
+    assert time.process_time() - started < STRANGERS_SECONDS
