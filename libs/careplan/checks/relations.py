@@ -109,12 +109,15 @@ def _check(parent: FileFacts, children: list[FileFacts], log: FindingLog) -> Non
         and child.rows
         and not child.keyless
     ]
-    known = {child.name.kind: _by_insured(child) for child in whole}
+    known: dict[str, dict[str, str]] = {}
     for key, entry in parent.keys.items():
         lacking = [child for child in whole if key not in child.keys]
         if lacking and key not in parent.explained:
             parent.explained.add(key)
-            near = known[lacking[0].name.kind].get(key.split(",")[_INSURED])
+            kind = lacking[0].name.kind
+            if kind not in known:
+                known[kind] = _by_insured(lacking[0])
+            near = known[kind].get(key.split(",")[_INSURED])
             column = _differing(parent, key, near) if near else "insured_no"
             say(log, parent, _code(parent, lacking[0]), "warning", first_row(entry), column)
 

@@ -48,6 +48,7 @@ _AWAY = (
     asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,  # the server was the primary until a moment ago
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InternalClientError,  # a connection whose server died in the middle of an answer
     ConnectionError,
     TimeoutError,
     OSError,
