@@ -9,6 +9,9 @@ PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := requirements
+comma := ,
+# Tests that start the whole product run one after the other: two stacks at once are too much for two cores.
+WHOLE := tests/services/client/test_whole.py
 # Runs a command and says how long it took: $(call timed,what,command)
 timed = @printf '\n── %s\n' '$(1)'; began=$$SECONDS; $(2); printf '── %s: %d s\n' '$(1)' $$((SECONDS - began))
 
@@ -25,7 +28,9 @@ test: setup dev ## lint, types, house rules, all tests; the time of each part
 	$(call timed,types,$(MAKE) types)
 	$(call timed,house,$(MAKE) house)
 	@if [ -d tests/screens ]; then $(MAKE) browser; fi
-	@printf '\n── tests\n'; $(BIN)/pytest --ignore=tests/house --durations=10
+	$(call timed,unit$(comma) services$(comma) kit$(comma) engines,$(BIN)/pytest tests/unit tests/services tests/kit tests/engines --ignore=$(WHOLE) --durations=10)
+	$(call timed,spine,$(BIN)/pytest -n0 tests/spine $(WHOLE))
+	$(call timed,faults,$(BIN)/pytest -n0 tests/faults)
 
 check: setup dev ## what to run before a commit: lint, types, house rules, tests without engines
 	@$(MAKE) lint types house
