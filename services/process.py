@@ -14,6 +14,9 @@ from todoke.relay.limits import EXIT_NO_PROGRESS
 from todoke.relay.service import Shared, configure_logging
 from todoke.relay.settings import Settings
 
+END_SECONDS_MAX = 14.0
+"""A process that cannot end in this time ends hard: nobody waits longer for it, and nothing acknowledged is lost."""
+
 PARENT_PIPE = "TODOKE_PARENT_PIPE"
 """Set by a parent that holds the child's standard input open: end of file means that the parent is gone."""
 
@@ -44,6 +47,7 @@ async def run(
             ]
             reasons = [asyncio.create_task(stopping.wait()), asyncio.create_task(host.failed.wait())]
             await asyncio.wait([*servers, *reasons], return_when=asyncio.FIRST_COMPLETED)
+            asyncio.get_running_loop().call_later(END_SECONDS_MAX, os._exit, 1)
             await host.stop_services()  # open streams end now, or the servers would wait for them
             closing.set()
             for reason in reasons:

@@ -71,6 +71,7 @@ class Stack:
         role = ["--role", "web"] if service == "web" else [service, "--role", "work"]
         more = {
             "TODOKE_INSTANCE": second or "1",
+            "TODOKE_PARENT_PIPE": "1",
             "TODOKE_CLOCK_OFFSET_SECONDS": str(self.offset_seconds[service]),
             **self._environment,
             **environment,
@@ -79,7 +80,7 @@ class Stack:
             self.processes[name] = subprocess.Popen(
                 [*SERVE, *role, "--no-ground", "--home", str(self.home), "--port", str(self._port_of(service, second))],
                 env={**os.environ, **more, "TODOKE_ADDRESS": self.address},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # its end tells the child that this process is gone
                 stdout=log,
                 stderr=log,
             )

@@ -235,6 +235,9 @@ class Database:
         try:
             yield
         except _AWAY as trouble:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # a lost connection must not swallow the word to stop
+                raise asyncio.CancelledError from trouble
             if isinstance(trouble, ValueError):  # a value that does not fit its column is our mistake, not an outage
                 raise
             raise DatabaseAway(type(trouble).__name__) from trouble
@@ -289,7 +292,8 @@ class Listener:
         finally:
             db.remove_termination_listener(ended)
             if not db.is_closed():
-                await db.remove_listener(self._channel, told)
+                with contextlib.suppress(*_AWAY):  # it may be the server that went, and the cancellation must pass
+                    await db.remove_listener(self._channel, told)
 
 
 def connection_target(dsn: str) -> dict[str, Any]:
