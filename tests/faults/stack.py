@@ -44,6 +44,8 @@ class Stack:
         self.offset_seconds = dict.fromkeys(PROCESSES, 0)
         """How far a process's clock is ahead. It only ever grows: what was due stays due."""
         self._environment = environment
+        self._alive = os.pipe()
+        """Every child reads it; its end tells them that this process is gone."""
 
     def __enter__(self) -> Self:
         self.engines = engines.up(self.home)
@@ -80,7 +82,7 @@ class Stack:
             self.processes[name] = subprocess.Popen(
                 [*SERVE, *role, "--no-ground", "--home", str(self.home), "--port", str(self._port_of(service, second))],
                 env={**os.environ, **more, "TODOKE_ADDRESS": self.address},
-                stdin=subprocess.PIPE,  # its end tells the child that this process is gone
+                stdin=self._alive[0],
                 stdout=log,
                 stderr=log,
             )
@@ -185,6 +187,8 @@ class Stack:
                 process.kill()
                 process.wait(20)
         self.engines.down()
+        for end in self._alive:
+            os.close(end)
 
 
 def _is_ready(port: int) -> bool:

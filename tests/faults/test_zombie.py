@@ -27,6 +27,8 @@ async def test_a_consumer_that_wakes_late_changes_nothing(stack: Stack, service:
 
 async def test_a_frozen_process_gives_up_its_locks(stack: Stack) -> None:
     """A process that sleeps inside a transaction must not hold up the office whose row it has locked."""
+    async with Traffic(stack).flowing() as traffic:  # so that there are counters to lock
+        await traffic.until_collected(2)
     async with stack.runtime("storage") as runtime:
         holding = asyncio.Event()
         woken = asyncio.Event()
