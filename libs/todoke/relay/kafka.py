@@ -8,6 +8,7 @@ hand raw records to `consumer.Discipline` and never let an exception pass.
 import asyncio
 import contextlib
 import dataclasses
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import GenericAlias
@@ -341,7 +342,7 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         await self._discipline.assigned([Place(tp.topic, tp.partition) for tp in assigned])
 
 
-class Hearing:
+class Hearing(ABC):
     """A running consumer of one service, under either driver."""
 
     def __init__(self, discipline: Discipline, servers: str, instance: str, log: FilteringBoundLogger) -> None:
@@ -352,12 +353,13 @@ class Hearing:
         self.steering = _Steering(self._consumer)
         discipline.steer = self.steering
 
+    @abstractmethod
     def _consumer(self) -> AIOKafkaConsumer | None:
-        raise NotImplementedError
+        """The consumer that runs now, if one does."""
 
+    @abstractmethod
     async def run(self) -> None:
         """Hear until cancelled, through every outage of Kafka."""
-        raise NotImplementedError
 
     def lag(self) -> int:
         """Records in the log that were not heard yet."""
