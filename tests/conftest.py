@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,8 @@ from . import engine_host
 
 _RUN = "TODOKE_TEST_RUN"
 """Environment variable: the folder of this test run, the same for all its workers."""
+
+Alone = Callable[[str], contextlib.AbstractContextManager[None]]
 
 _LONG_SECONDS = 300
 _START_SECONDS = 120.0
@@ -70,6 +72,13 @@ def _alone(file: Path) -> Iterator[None]:
     with file.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+@pytest.fixture(scope="session")
+def alone() -> Alone:
+    """Gives, by name, a lock that one worker of the run holds at a time."""
+    run = Path(os.environ[_RUN])
+    return lambda name: _alone(run / f"{name}.lock")
 
 
 @pytest.fixture(scope="session")

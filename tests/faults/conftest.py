@@ -12,10 +12,9 @@ SOAK_ONLY = {"test_crash_points", "test_replay", "test_zombie"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker for everything that kills, so that two stacks never share two cores."""
+    """Killing and coming back takes longer than other tests."""
     for item in items:
         if "tests/faults/" in str(item.path):
-            item.add_marker(pytest.mark.xdist_group("stack"))
             if item.path.stem in SOAK_ONLY:
                 item.add_marker(pytest.mark.soak)
             item.add_marker(pytest.mark.long)

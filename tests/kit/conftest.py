@@ -1,12 +1,13 @@
-"""Kit tests share one Kafka and its topic names, so they run in one group, one after the other."""
+"""Kit tests share one Kafka and its topic names, so they wait for each other."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import Alone
 from tests.kit.topology import EFFECTS, Topology
 from todoke.relay.clock import Ports
 from todoke.relay.kafka import consumer_settings
@@ -14,15 +15,23 @@ from todoke.relay.postgres import administrator
 from todoke.relay.testing import fresh_database, secrets_of_home
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker for everything that uses the kit's topics."""
-    for item in items:
-        if "tests/kit/" in str(item.path):
-            item.add_marker(pytest.mark.xdist_group("kit"))
+@pytest.fixture
+def kit_topics(alone: Alone) -> Iterator[None]:
+    """The topics of the kit tests, for one test at a time.
+
+    A lock, not a group of pytest-xdist: from pytest 9.2 on xdist 3.8 takes no notice of its groups.
+    """
+    with alone("kit-topics"):
+        yield
 
 
 @pytest.fixture
-async def topology(engines: Any, run_home: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Topology]:
+async def topology(
+    kit_topics: None,  # noqa: ARG001 (held, not used)
+    engines: Any,
+    run_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Topology]:
     """The two test services over fresh tables, fresh topics and a fresh consumer group.
 
     A group of the test before would still be bound to the topic that was deleted, and its joins fail for a while.

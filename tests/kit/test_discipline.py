@@ -93,6 +93,40 @@ async def test_later_events_of_a_held_message_wait_behind_it_and_a_discard_ends_
     assert [row["type"] for row in said] == ["MessageHeld", "MessageDiscarded"]
 
 
+@pytest.mark.parametrize("damage", ["none", "an unknown version", "no headers at all"])
+async def test_what_an_operator_gave_up_is_passed_over_when_the_log_is_heard_again(
+    topology: Topology, damage: str
+) -> None:
+    handler = Count()
+    handler.fails = lambda reason: poison(reason) if reason == "TDK-1" else None
+    broken = record_of(undeliverable(topology.ports, 1), "routing", topology.ports.clock.now(), None)
+    headers = dict(broken.headers())
+    if damage == "an unknown version":
+        headers["ce_dataschema"] = b"urn:todoke:event:message-undeliverable:99"
+    elif damage == "no headers at all":
+        headers = {}
+    async with topology.publishing():
+        await _send_raw(topology.kafka, broken.key.encode(), broken.body, list(headers.items()))
+        async with topology.hearing("bare", handler) as discipline:
+            await topology.say(undeliverable(topology.ports, 2))
+            await topology.wait_for_effects(1)
+            await topology.wait_for(lambda: topology.fetch("SELECT 1 FROM hold"), "a hold")
+            subject = (await topology.fetch("SELECT subject FROM hold"))[0]["subject"]
+            await discipline.parking.decide(subject, discard=True, operator="op", reason_sealed=None)
+            assert await discipline.parking.settle_one()
+        said = await topology.fetch("SELECT type FROM journal ORDER BY seq")
+        await topology.fetch("DELETE FROM consumer_offset RETURNING 1")
+        await topology.fetch("DELETE FROM effect RETURNING 1")
+        async with topology.hearing("bare", handler, instance="2"):  # a new process, which believes nothing yet
+            await topology.wait_for_effects(1)
+            await topology.say(undeliverable(topology.ports, 3))
+            await topology.wait_for_effects(2)
+            await topology.wait_for(_all_heard(topology, 3), "the whole log heard again")
+    assert [row["state"] for row in await topology.fetch("SELECT state FROM hold")] == ["discarded"]
+    assert not await topology.fetch("SELECT 1 FROM parked")
+    assert await topology.fetch("SELECT type FROM journal ORDER BY seq") == said
+
+
 @DRIVER
 @pytest.mark.parametrize(
     "damage", ["a header that is no text", "an unknown version", "a body that is no JSON", "no headers at all"]
@@ -229,6 +263,15 @@ async def test_the_newest_records_of_a_topic_tell_whether_a_journal_is_whole(top
     assert newest
     assert newest <= set(last.values())
     assert await newest_headers(topology.kafka, "todoke.nobody.v1") == []
+
+
+def _all_heard(topology: Topology, records: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    async def check() -> bool:
+        return bool(
+            (await topology.fetch("SELECT coalesce(sum(next), 0) = $1 AS all FROM consumer_offset", records))[0]["all"]
+        )
+
+    return check
 
 
 def _counted(topology: Topology, name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202

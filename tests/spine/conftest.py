@@ -8,10 +8,9 @@ from tests.spine.product import Product
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In one worker with the fault tests: two whole products would not share two cores well."""
+    """A whole product starts slowly on a busy machine."""
     for item in items:
         if "tests/spine/" in str(item.path):
-            item.add_marker(pytest.mark.xdist_group("stack"))
             item.add_marker(pytest.mark.long)
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(600))

@@ -22,7 +22,7 @@ from todoke.relay.limits import (
     PARKS_IN_TEN_MINUTES_MAX,
 )
 from todoke.relay.metrics import ConsumerMetrics
-from todoke.relay.parking import Parking, Raw
+from todoke.relay.parking import Decisions, Parking, Raw
 from todoke.relay.postgres import Database, DatabaseAway, Statements, Tx, queries
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Discipline:
         self._check_first: dict[Place, tuple[int, _Identity]] = {}
         self._tries: collections.Counter[Place] = collections.Counter()
         self._batch = asyncio.Lock()
-        self._held: frozenset[str] = frozenset()
+        self._decisions = Decisions()
         self._unmirrored: dict[Place, int] = {}
         self._mirrored_at = 0.0
         self._careful_left = CAREFUL_RECORDS if careful else 0
@@ -358,9 +358,13 @@ class Discipline:
     async def _apply(self, handler: Handler, items: Mapping[Place, Sequence[_Item]]) -> None:
         line = [item for items_of_place in items.values() for item in items_of_place]
         subjects = sorted({item.subject for item in line})
-        held = self._held.intersection(subjects)
-        batch = _without_repeats(item.heard for item in line if item.heard and item.subject not in held)
-        broken = [item for item in line if item.broken and item.subject not in held]
+        decisions = self._decisions.about(subjects)
+        wanted = [
+            item for item in line if (item.heard or item.broken) and not decisions.passes_over(item.subject, item.raw)
+        ]
+        waiting = [item for item in wanted if item.subject in decisions.held]
+        batch = _without_repeats(item.heard for item in wanted if item.heard and item.subject not in decisions.held)
+        broken = [item for item in wanted if item.broken and item.subject not in decisions.held]
         if broken and (len(line) > 1):
             raise Undecodable(broken[0].broken)  # one by one, so that only the broken one is parked
         if broken:
@@ -373,18 +377,21 @@ class Discipline:
         traces = {heard.event.subject_id(): heard.traceparent for heard in batch}
         async with self._database.worker(traces) as tx:
             await self._advance(tx, items)
-            held_now = await self.parking.lock_held(tx, subjects)
-            if held_now != held:  # what this process believed is not so: once more, with the truth
-                self._held = self._held.difference(subjects) | held_now
-                raise NotYet("holds changed")
-            for item in line:
-                if item.subject in held and (item.heard or item.broken):
-                    await self.parking.keep(tx, item.subject, item.raw, "waits behind a held record")
+            await self._confirm(tx, subjects)
+            for item in waiting:
+                await self.parking.keep(tx, item.subject, item.raw, "waits behind a held record")
             if batch:
                 tx.say(*await handler.apply(prepared, tx))
         for place, items_of_place in items.items():
             self.expected[place] = items_of_place[-1].raw.offset + 1
         self._metrics.applied.inc(len(line))
+
+    async def _confirm(self, tx: Tx, subjects: Sequence[str]) -> None:
+        """Lock what was decided of these subjects. Raises `NotYet` if it is not what this process believed."""
+        truth = await self.parking.lock(tx, subjects)
+        if truth != self._decisions.about(subjects):
+            self._decisions = self._decisions.corrected(subjects, truth)
+            raise NotYet("decisions changed")  # once more, with the truth
 
     async def _advance(self, tx: Tx, items: Mapping[Place, Sequence[_Item]]) -> None:
         places = sorted(items)
@@ -448,8 +455,10 @@ class Discipline:
             return False
         async with self._database.worker() as tx:
             await self._advance(tx, {place: [item]})
+            await self._confirm(tx, [item.subject])
             await self.parking.park(tx, handler, item.subject, item.raw, error, _about(item))
         self.expected[place] = item.raw.offset + 1
+        self._decisions = dataclasses.replace(self._decisions, held=self._decisions.held | {item.subject})
         self._succeeded({place: [item.raw]})
         if ours:  # what one office sends may be slow to read; that alone must not stop everybody's messages
             self._parks_in_a_row += 1

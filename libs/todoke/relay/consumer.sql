@@ -25,16 +25,19 @@ UPDATE consumer_offset SET next = :next, event_id = NULL, append_time = NULL
 WHERE topic = :topic AND partition = :partition AND next = :expected;
 
 -- name: lock_holds
--- Which of these subjects are held, under lock and in key order: a retry cannot overtake the batch at hand.
-SELECT subject FROM hold WHERE subject = ANY(:subjects::text[]) AND state IN ('held', 'retry', 'discard')
-ORDER BY subject FOR UPDATE;
+-- What was decided of these subjects, under lock and in key order: a retry cannot overtake the batch at hand.
+WITH locked AS (
+    SELECT subject, state FROM hold WHERE subject = ANY(:subjects::text[]) ORDER BY subject FOR UPDATE
+)
+SELECT l.subject, l.state IN ('held', 'retry', 'discard') AS is_held, g.record
+FROM locked l LEFT JOIN given_up g ON g.subject = l.subject;
 
 -- name: park!
 -- Keep raw records until an operator decides about their subject.
-INSERT INTO parked (subject, topic, partition, log_offset, append_time, key, header_names, header_values, value, error,
-                    parked_at)
-VALUES (:subject, :topic, :partition, :log_offset, :append_time, :key, :header_names, :header_values, :value, :error,
-        :parked_at)
+INSERT INTO parked (subject, topic, partition, log_offset, record, append_time, key, header_names, header_values, value,
+                    error, parked_at)
+VALUES (:subject, :topic, :partition, :log_offset, :record, :append_time, :key, :header_names, :header_values, :value,
+        :error, :parked_at)
 ON CONFLICT (topic, partition, log_offset) DO NOTHING;
 
 -- name: hold_subject$
@@ -61,6 +64,12 @@ WHERE subject = :subject ORDER BY id;
 -- name: unpark!
 -- The parked records of a subject are dealt with.
 DELETE FROM parked WHERE subject = :subject;
+
+-- name: give_up!
+-- The records of a discarded subject are passed over from now on, however often the log is heard.
+INSERT INTO given_up (subject, record, given_up_at)
+SELECT DISTINCT subject, record, :given_up_at::timestamptz FROM parked WHERE subject = :subject
+ON CONFLICT DO NOTHING;
 
 -- name: settle_hold!
 -- The end of a hold, or its continuation after a retry that failed.

@@ -45,6 +45,9 @@ SESSION_MS = 6_000
 HEARTBEAT_MS = 1_000
 REBALANCE_MS = 10_000
 POLL_MS = 200
+METADATA_MS = 15_000
+"""A topic that was made after a consumer had started is noticed after this long (the library's default: 5 minutes)."""
+
 MAX_POLL_INTERVAL_MS = 60_000
 FETCH_BYTES_MAX = 1 << 20
 KEYS_CACHED = 100_000
@@ -378,7 +381,11 @@ class BareHearing(Hearing):
         """See `Hearing.run`."""
         while True:
             self._current = AIOKafkaConsumer(
-                bootstrap_servers=self._servers, enable_auto_commit=False, request_timeout_ms=15_000, **self._settings
+                bootstrap_servers=self._servers,
+                enable_auto_commit=False,
+                metadata_max_age_ms=METADATA_MS,
+                request_timeout_ms=15_000,
+                **self._settings,
             )
             self._current.subscribe(list(self.discipline.topics), listener=_Rebalances(self.discipline))
             try:
@@ -426,7 +433,14 @@ class FastStreamHearing(Hearing):
 
 def subscription(discipline: Discipline, servers: str, settings: Mapping[str, Any]) -> tuple[KafkaBroker, Any]:
     """FastStream's broker and subscriber for a discipline. The handler gets raw records."""
-    broker = KafkaBroker(servers, allow_auto_create_topics=False, graceful_timeout=20, apply_types=False, logger=None)
+    broker = KafkaBroker(
+        servers,
+        allow_auto_create_topics=False,
+        metadata_max_age_ms=METADATA_MS,
+        graceful_timeout=20,
+        apply_types=False,
+        logger=None,
+    )
     subscriber = broker.subscriber(
         *discipline.topics, listener=_Rebalances(discipline), **_subscriber_settings(), **settings
     )

@@ -1,7 +1,8 @@
 """Messages that cannot be handled: held with their raw records, retried or discarded by an operator."""
 
 import contextlib
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from structlog.typing import FilteringBoundLogger
@@ -37,6 +38,35 @@ class Raw(Protocol):
     headers: Sequence[tuple[str, bytes | None]]
 
 
+def record_of_log(raw: Raw) -> str:
+    """What a record is known by after a replay or a remade topic: its event id, or its place where it has none."""
+    for name, value in raw.headers:
+        if name == "ce_id" and value:
+            return value[:64].decode("ascii", "replace")
+    return f"{raw.topic}/{raw.partition}/{raw.offset}/{raw.timestamp}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Decisions:
+    """What holds subjects back: those that are held, and (subject, record) of what operators gave up."""
+
+    held: frozenset[str] = frozenset()
+    given_up: frozenset[tuple[str, str]] = frozenset()
+
+    def about(self, subjects: Collection[str]) -> "Decisions":
+        """Those of these subjects only."""
+        return Decisions(self.held.intersection(subjects), frozenset(x for x in self.given_up if x[0] in subjects))
+
+    def corrected(self, subjects: Collection[str], truth: "Decisions") -> "Decisions":
+        """With the truth about these subjects in place of what was believed."""
+        others = frozenset(x for x in self.given_up if x[0] not in subjects)
+        return Decisions(self.held.difference(subjects) | truth.held, others | truth.given_up)
+
+    def passes_over(self, subject: str, raw: Raw) -> bool:
+        """Whether an operator gave this record up."""
+        return bool(self.given_up) and (subject, record_of_log(raw)) in self.given_up
+
+
 class Parking:
     """The held subjects of one service. Only what an event can know is kept: ids, and the sealed raw record."""
 
@@ -59,9 +89,13 @@ class Parking:
         self._says_holds = says_holds
         self._sql: Statements = queries("todoke.relay", "consumer.sql")
 
-    async def lock_held(self, tx: Tx, subjects: Sequence[str]) -> frozenset[str]:
-        """Which of these subjects are held, locked until the transaction ends: no retry can overtake it."""
-        return frozenset(row["subject"] for row in await self._sql.lock_holds(tx.db, subjects=subjects))
+    async def lock(self, tx: Tx, subjects: Sequence[str]) -> Decisions:
+        """What was decided of these subjects, locked until the transaction ends: no retry can overtake it."""
+        rows = await self._sql.lock_holds(tx.db, subjects=subjects)
+        return Decisions(
+            frozenset(row["subject"] for row in rows if row["is_held"]),
+            frozenset((row["subject"], row["record"]) for row in rows if row["record"] is not None),
+        )
 
     async def keep(self, tx: Tx, subject: str, raw: Raw, error: str) -> None:
         """Keep one raw record of a held subject."""
@@ -72,6 +106,7 @@ class Parking:
             topic=raw.topic,
             partition=raw.partition,
             log_offset=raw.offset,
+            record=record_of_log(raw),
             append_time=raw.timestamp,
             key=raw.key,
             header_names=list(names),
@@ -155,6 +190,7 @@ class Parking:
             hold = await self._still(tx, subject, "discard", rows)
             if hold is None:
                 return
+            await self._sql.give_up(tx.db, subject=subject, given_up_at=tx.now)
             if about := self._about(heard):
                 reason = hold["reason_sealed"]
                 tx.say(MessageDiscarded(**self._ended(about, hold), discarded_at=tx.now, reason_sealed=reason))

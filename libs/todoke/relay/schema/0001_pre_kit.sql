@@ -169,6 +169,7 @@ CREATE TABLE parked (
     topic text NOT NULL,
     partition integer NOT NULL,
     log_offset bigint NOT NULL,
+    record text NOT NULL,
     append_time bigint NOT NULL,
     key bytea,
     header_names text[] NOT NULL,
@@ -179,6 +180,15 @@ CREATE TABLE parked (
     UNIQUE (topic, partition, log_offset)
 );
 CREATE INDEX parked_subject ON parked (subject, id);
+
+-- Records that an operator gave up with their subject, by event id, or by their place where they have none. The log keeps
+-- them for ever: whoever hears it again passes them over, for a human's word is not asked for twice.
+CREATE TABLE given_up (
+    subject text NOT NULL,
+    record text NOT NULL,
+    given_up_at timestamptz NOT NULL,
+    PRIMARY KEY (subject, record)
+);
 
 -- One row when parking has gone so wrong that it must be our own fault; consuming stops until an operator removes it.
 CREATE TABLE breaker (
@@ -223,8 +233,8 @@ DECLARE
     api text := current_schema() || '_api';
     target text;
 BEGIN
-    FOREACH target IN ARRAY ARRAY['outbox', 'parked_out', 'consumer_offset', 'hold', 'parked', 'breaker', 'running',
-                                  'suspect', 'lease', 'directory'] LOOP
+    FOREACH target IN ARRAY ARRAY['outbox', 'parked_out', 'consumer_offset', 'hold', 'parked', 'given_up', 'breaker',
+                                  'running', 'suspect', 'lease', 'directory'] LOOP
         PERFORM grant_worker(target::regclass);
     END LOOP;
     EXECUTE format('GRANT SELECT, INSERT ON journal, journal_office TO %I', worker);
