@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+import uvloop
 
 from services import ground
 from services.process import run
@@ -56,16 +57,17 @@ def serve(names: tuple[str, ...], home: Path, port: int, role: str, no_ground: b
         if not no_ground:
             asyncio.run(ground.lay(settings, names or SERVICES))
         own_port = port + 2 if role == "work" else port
-        code = asyncio.run(
-            run(
-                settings,
-                names or SERVICES,
-                serves=role != "work",
-                works=role != "web",
-                port=own_port,
-                operator_port=port + 1,
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            code = runner.run(
+                run(
+                    settings,
+                    names or SERVICES,
+                    serves=role != "work",
+                    works=role != "web",
+                    port=own_port,
+                    operator_port=port + 1,
+                )
             )
-        )
     except (ValueError, engines.EngineError, MigrationFailed, Transient) as trouble:
         _fail(trouble)
     sys.exit(code)

@@ -45,6 +45,7 @@ def build(runtime: Runtime) -> Service:
         name="ingest",
         says=(MessageSubmitted,),
         handlers=(DirectoryKeeper(), FreeSequences()),
+        pace_seconds=0.1,
         routers=(routes(runtime.access, sending, limits, process_budget(limits.bytes_in_flight_max)),),
         timers=(Timer("sweep", SWEEP_SECONDS, sweeper.run),),
         needs=("postgres", "s3"),

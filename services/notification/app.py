@@ -37,6 +37,7 @@ def build(runtime: Runtime) -> Service:
     return Service(
         name="notification",
         handlers=(Announce(mails=mails), KeepOffices()),
+        pace_seconds=0.2,
         routers=(router(runtime.access, Settings(runtime.db, addresses, runtime.ports, private=private, mails=mails)),),
         timers=(
             Timer("notification.mail", MAIL_SECONDS, mailer.send_due),

@@ -27,6 +27,7 @@ def build(runtime: Runtime) -> Service:
     return Service(
         name="projection",
         handlers=(Lists(runtime.metrics.listed_seconds.observe),),
+        pace_seconds=0.02,
         routers=(routes(runtime.access, reading, positions, streams, pulse),),
         timers=(Timer("pulse", MEASURE_SECONDS, pulse.measure),),
         start=ears.start,

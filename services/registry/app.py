@@ -43,6 +43,7 @@ def build(runtime: Runtime) -> Service:
             UserChanged,
         ),
         handlers=(CsvVersions(),),
+        pace_seconds=0.5,
         routers=(
             session_routes(
                 access=access,

@@ -43,6 +43,12 @@ TEN_MINUTES = 600.0
 MIRROR_SECONDS = 1.0
 """Offsets are mirrored to Kafka's group so often."""
 
+PASSED_SECONDS = 1.0
+"""Offsets behind records that nobody here wants are written so often: hearing them again would change nothing."""
+
+PACE_SECONDS = 0.01
+"""Polls that bring something begin so far apart: the first after a quiet time at once, a stream of them in batches."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
 class Place:
@@ -116,8 +122,11 @@ class Discipline:
         *,
         says_holds: bool,
         careful: bool = False,
+        pace_seconds: float = PACE_SECONDS,
     ) -> None:
         self.service = service
+        self._pace_seconds = pace_seconds
+        self._next_poll_at = 0.0
         self.topics, self._handler_of = _by_topic(handlers)
         self._wanted = {event.wire_type() for handler in handlers for event in handler.hears}
         self._database = database
@@ -128,6 +137,9 @@ class Discipline:
         self.parking = Parking(service, handlers, database, ports, log, says_holds=says_holds)
         self.steer: Log | None = None
         self.expected: dict[Place, int] = {}
+        self._stored: dict[Place, int] = {}
+        self._passed: dict[Place, Raw] = {}
+        self._passed_at = 0.0
         self._check_first: dict[Place, tuple[int, _Identity]] = {}
         self._tries: collections.Counter[Place] = collections.Counter()
         self._batch = asyncio.Lock()
@@ -169,13 +181,20 @@ class Discipline:
     async def revoked(self) -> None:
         """Let the batch in hand commit, then forget every partition."""
         async with self._batch:
+            await self._store_passed()
             await self._mirror(self._unmirrored)
             self.expected.clear()
+            self._stored.clear()
+            self._passed.clear()
             self._check_first.clear()
             self._tries.clear()
 
     async def poll(self, records: Mapping[Place, Sequence[Raw]]) -> None:
         """Handle what one poll brought. Never raises but for cancellation."""
+        clock = self._ports.clock
+        if (early := self._next_poll_at - clock.monotonic()) > 0:
+            await clock.sleep(early)
+        self._next_poll_at = clock.monotonic() + self._pace_seconds
         async with self._batch:
             before = {place: self.expected.get(place) for place in records}
             if self.breaker_open:
@@ -191,6 +210,7 @@ class Discipline:
             if moved:
                 self.last_progress = self._ports.clock.monotonic()
                 self._unmirrored |= moved
+                await self._store_passed_if_due()
                 await self._mirror_if_due()
 
     async def _handle(self, records: Mapping[Place, Sequence[Raw]]) -> None:
@@ -224,10 +244,10 @@ class Discipline:
                 await self._start_over(place, row["next"], first, why="offset before the log")
             elif row["next"] > first and row["event_id"] is not None:
                 self._check_first[place] = (row["next"] - 1, _Identity(row["event_id"], row["append_time"]))
-                self.expected[place] = row["next"]
+                self._stand_at(place, row["next"])
                 self._steering.seek(place, row["next"] - 1)
             else:
-                self.expected[place] = row["next"]
+                self._stand_at(place, row["next"])
                 self._steering.seek(place, row["next"])
         await self._mirror({place: self.expected[place] for place in places if place in self.expected})
 
@@ -239,8 +259,13 @@ class Discipline:
                 tx.db, topic=place.topic, partition=place.partition, expected=expected, next=first
             )
         self._check_first.pop(place, None)
-        self.expected[place] = first
+        self._stand_at(place, first)
         self._steering.seek(place, first)
+
+    def _stand_at(self, place: Place, offset: int) -> None:
+        """Memory and PostgreSQL agree on where this partition stands."""
+        self.expected[place] = self._stored[place] = offset
+        self._passed.pop(place, None)
 
     async def _ours(self, place: Place, raws: Sequence[Raw]) -> list[Raw]:
         """What of a slice is to be handled now: of our partitions, from the expected offset on, of the right log."""
@@ -256,7 +281,7 @@ class Discipline:
             if _identity(witness) != identity:
                 try:
                     first, _ = (await self._steering.bounds([place]))[place]
-                    await self._start_over(place, self.expected[place], first, why="another record stands there")
+                    await self._start_over(place, self._stored[place], first, why="another record stands there")
                 except Transient:
                     self._back_off(place)
                 return []
@@ -287,6 +312,11 @@ class Discipline:
 
     async def _settle(self, handler: Handler, slices: dict[Place, list[Raw]]) -> None:
         items = {place: [self._read(raw) for raw in raws] for place, raws in slices.items()}
+        for place in [place for place, line in items.items() if not any(item.heard or item.broken for item in line)]:
+            del items[place]
+            self._pass_over(place, slices.pop(place)[-1])
+        if not items:
+            return
         if self._careful_left > 0:
             await self._one_by_one(handler, items)
             return
@@ -383,7 +413,7 @@ class Discipline:
             if batch:
                 tx.say(*await handler.apply(prepared, tx))
         for place, items_of_place in items.items():
-            self.expected[place] = items_of_place[-1].raw.offset + 1
+            self._stand_at(place, items_of_place[-1].raw.offset + 1)
         self._metrics.applied.inc(len(line))
 
     async def _confirm(self, tx: Tx, subjects: Sequence[str]) -> None:
@@ -394,19 +424,52 @@ class Discipline:
             raise NotYet("decisions changed")  # once more, with the truth
 
     async def _advance(self, tx: Tx, items: Mapping[Place, Sequence[_Item]]) -> None:
-        places = sorted(items)
-        last = [items[place][-1].raw for place in places]
+        await self._move(tx, {place: line[-1].raw for place, line in items.items()})
+
+    async def _move(self, tx: Tx, last: Mapping[Place, Raw]) -> None:
+        """Write down how far these partitions are heard. Raises `Moved` if somebody else moved one."""
+        places = sorted(last)
+        raws = [last[place] for place in places]
         rows = await self._sql.advance(
             tx.db,
             topics=[p.topic for p in places],
             partitions=[p.partition for p in places],
-            expected=[self.expected[p] for p in places],
-            nexts=[raw.offset + 1 for raw in last],
-            event_ids=[_identity(raw).event_id for raw in last],
-            append_times=[raw.timestamp for raw in last],
+            expected=[self._stored[p] for p in places],
+            nexts=[raw.offset + 1 for raw in raws],
+            event_ids=[_identity(raw).event_id for raw in raws],
+            append_times=[raw.timestamp for raw in raws],
         )
         if len(rows) < len(places):
             raise Moved(set(places) - {Place(row["topic"], row["partition"]) for row in rows})
+
+    # --- what nobody here wants ----------------------------------------------------------------------------------
+
+    def _pass_over(self, place: Place, last: Raw) -> None:
+        """Go on behind records without a word to PostgreSQL: most of what a service hears is not for it."""
+        self.expected[place] = last.offset + 1
+        self._passed[place] = last
+        self._succeeded([place])
+
+    async def _store_passed_if_due(self) -> None:
+        now = self._ports.clock.monotonic()
+        if self._passed and now - self._passed_at >= PASSED_SECONDS:
+            self._passed_at = now
+            await self._store_passed()
+
+    async def _store_passed(self) -> None:
+        if not self._passed:
+            return
+        passed = dict(self._passed)
+        try:
+            async with self._database.worker() as tx:
+                await self._move(tx, passed)
+        except Moved as lost:
+            await self._lost(lost, {place: [raw] for place, raw in passed.items()})
+        except DatabaseAway:
+            return  # later
+        else:
+            for place, raw in passed.items():
+                self._stand_at(place, raw.offset + 1)
 
     # --- when it does not work ---------------------------------------------------------------------------------
 
@@ -421,7 +484,7 @@ class Discipline:
                 except DatabaseAway:
                     self._back_off(place)  # from the old offset: the next batch is refused again and asks again
                     continue
-                self.expected[place] = row["next"]
+                self._stand_at(place, row["next"])
             self._steering.seek(place, self.expected[place])
 
     def _wait_and_retry(self, slices: Mapping[Place, Sequence[Raw]], trouble: Transient) -> None:
@@ -441,8 +504,8 @@ class Discipline:
         self._steering.pause(place)
         asyncio.get_running_loop().call_later(pause, self._steering.resume, place)
 
-    def _succeeded(self, slices: Mapping[Place, Sequence[Raw]]) -> None:
-        for place in slices:
+    def _succeeded(self, places: Iterable[Place]) -> None:
+        for place in places:
             self._tries.pop(place, None)
 
     async def _park(self, handler: Handler, place: Place, item: _Item, error: str, *, ours: bool) -> bool:
@@ -457,7 +520,7 @@ class Discipline:
             await self._advance(tx, {place: [item]})
             await self._confirm(tx, [item.subject])
             await self.parking.park(tx, handler, item.subject, item.raw, error, _about(item))
-        self.expected[place] = item.raw.offset + 1
+        self._stand_at(place, item.raw.offset + 1)
         self._decisions = dataclasses.replace(self._decisions, held=self._decisions.held | {item.subject})
         self._succeeded({place: [item.raw]})
         if ours:  # what one office sends may be slow to read; that alone must not stop everybody's messages
@@ -489,6 +552,7 @@ class Discipline:
                     self._steering.resume(place)
             self.breaker_open = is_open
             self._metrics.breaker.set(int(is_open))
+            await self._store_passed_if_due()
             await self._mirror_if_due()
 
     # --- small things ------------------------------------------------------------------------------------------

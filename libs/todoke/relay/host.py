@@ -123,6 +123,7 @@ class Host:
             runtime.log,
             says_holds=MessageHeld in service.says,
             careful=clean is False,
+            pace_seconds=service.pace_seconds,
         )
         driver = BareHearing if runtime.settings.driver == "bare" else FastStreamHearing
         return driver(discipline, runtime.settings.kafka, runtime.settings.instance, runtime.log)

@@ -86,10 +86,6 @@ ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until,
 WHERE held.until < now() AND held.last_run <= now() - :every * interval '1 second'
 RETURNING true;
 
--- name: act_for$
--- Say for which office the rest of this transaction acts; row-level security goes by it.
-SELECT set_config('app.office', :office, true);
-
 -- name: notify$
 -- Wake the relay that leads in another process.
 SELECT pg_notify(:channel, '');

@@ -44,7 +44,7 @@ CONNECT_SECONDS = 5.0
 SESSION_MS = 6_000
 HEARTBEAT_MS = 1_000
 REBALANCE_MS = 10_000
-POLL_MS = 200
+POLL_MS = 500
 METADATA_MS = 15_000
 """A topic that was made after a consumer had started is noticed after this long (the library's default: 5 minutes)."""
 

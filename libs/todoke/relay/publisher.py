@@ -29,6 +29,9 @@ LEASE_SECONDS = 4.0
 LEASE_RENEWED_AFTER_SECONDS = 1.0
 """The leader says again so often that it lives."""
 
+PACE_SECONDS = 0.005
+"""Rounds begin so far apart: the first after a quiet time at once, a stream of events in batches."""
+
 NOTIFY_PAUSE_SECONDS = 0.002
 """Commits within this time share one wake-up of a leader in another process."""
 
@@ -123,25 +126,24 @@ class Publisher:
             await self._resign()
 
     async def _rounds(self) -> None:
-        idle = 0.01
+        clock = self._ports.clock
         while True:
             self._woken.clear()
+            began = clock.monotonic()
             try:
-                busy = await self._lead() and await self.round()
+                more = await self._lead() and await self.round()
             except Transient as trouble:
                 self._metrics.unknown.labels(self._service).inc()
                 self._log.warning("relay_waits", reason=type(trouble).__name__, cause=str(trouble))
-                await self._ports.clock.sleep(0.2)
+                await clock.sleep(0.2)
                 continue
-            if busy:
-                idle = 0.01
-                continue
-            idle = min(idle * 2, RELAY_IDLE_SECONDS_MAX)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), idle)
+            if not more:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._woken.wait(), RELAY_IDLE_SECONDS_MAX)
+            await clock.sleep(max(0.0, began + PACE_SECONDS - clock.monotonic()))
 
     async def round(self) -> bool:
-        """Send the oldest rows and forget what Kafka holds. Answers whether there was anything to send."""
+        """Send the oldest rows and forget what Kafka holds. Answers whether more of them are known to wait."""
         async with self._database.connection() as db:
             oldest = await self._sql.oldest_unsaid(db, rows_max=OUTBOX_ROWS_MAX)
         rows = [_outgoing(row, self._service) for row in oldest]
@@ -159,7 +161,7 @@ class Publisher:
                 now = self._ports.clock.now()
                 await self._sql.refused(db, seqs=list(sent.refused), error=sent.error, refused_at=now)
         self._published.inc(len(sent.acknowledged))
-        return True
+        return len(rows) == OUTBOX_ROWS_MAX or len(rows) > len(sent.acknowledged) + len(sent.refused)
 
     async def _lead(self) -> bool:
         now = self._ports.clock.monotonic()

@@ -14,6 +14,7 @@ from fastapi import APIRouter
 from todoke.events import Event, read_headers, topic_of
 from todoke.relay.access import Access, EndedSessions, ask_registry
 from todoke.relay.clock import Ports
+from todoke.relay.consumer import PACE_SECONDS
 from todoke.relay.directory import Directory, DirectoryKeeper
 from todoke.relay.handler import Batch, Handler, Heard, Timer
 from todoke.relay.kafka import newest_headers
@@ -61,6 +62,8 @@ class Service:
     degraded_without: tuple[str, ...] = ("kafka",)
     start: Callable[[], Awaitable[None]] | None = None
     stop: Callable[[], Awaitable[None]] | None = None
+    pace_seconds: float = PACE_SECONDS
+    """How far apart batches begin: more for a service whose answer nobody waits for."""
 
     def hears(self) -> tuple[type[Event], ...]:
         """Every event type its handlers hear."""
