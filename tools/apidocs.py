@@ -1,4 +1,4 @@
-"""Writes docs/api/openapi.json, docs/api/asyncapi.yaml and docs/errors.md from the code: `python -m tools.apidocs`.
+"""Writes docs/api/openapi.json, openapi-operator.json, asyncapi.yaml and docs/errors.md: `python -m tools.apidocs`.
 
 A house test makes them again and compares.
 """
@@ -7,17 +7,20 @@ import asyncio
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
+from fastapi import APIRouter
 from pydantic import SecretStr
 
 from services.builds import builds
 from todoke.events import topic_of
+from todoke.relay.access import Access
 from todoke.relay.clock import Ports
 from todoke.relay.kafka import Described, describe
 from todoke.relay.metrics import Metrics
+from todoke.relay.operating_api import operator_routes
 from todoke.relay.problem import wordings
 from todoke.relay.service import Service, Shared
 from todoke.relay.settings import S3Settings, Settings
@@ -37,16 +40,21 @@ of their own: `libs/careplan/findings_ja.csv`.
 
 def documents() -> dict[Path, str]:
     """Path → text of every generated document."""
-    services = asyncio.run(_services())
+    services, access = asyncio.run(_wired())
+    public = [router for service in services for router in service.routers]
+    operators = [router for service in services for router in service.operator_routers]
     return {
-        ROOT / "docs/api/openapi.json": _openapi(services),
+        ROOT / "docs/api/openapi.json": _openapi("Todoke", public),
+        ROOT / "docs/api/openapi-operator.json": _openapi(
+            "Todoke operators", [*operators, operator_routes(access, {})]
+        ),
         ROOT / "docs/api/asyncapi.yaml": _asyncapi(services),
         ROOT / "docs/errors.md": _errors(),
     }
 
 
-async def _services() -> list[Service]:
-    """Every service, wired without an engine: nothing is asked of one before it is started."""
+async def _wired() -> tuple[list[Service], Access]:
+    """Every service and who may ask it, wired without an engine: nothing is asked of one before it is started."""
     with _home() as home:
         settings = Settings(
             home=home,
@@ -56,7 +64,7 @@ async def _services() -> list[Service]:
         )
         shared = await Shared.open(settings)
         try:
-            return [build(await shared.runtime(name)) for name, build in builds().items()]
+            return [build(await shared.runtime(name)) for name, build in builds().items()], shared.access
         finally:
             await shared.close()
 
@@ -67,12 +75,11 @@ def _home() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _openapi(services: list[Service]) -> str:
+def _openapi(title: str, routers: Sequence[APIRouter]) -> str:
     async def health() -> dict[str, object]:
         return {}
 
-    routers = [router for service in services for router in service.routers]
-    app = application("Todoke", routers, metrics=Metrics(), health=health, ids=Ports.real().ids)
+    app = application(title, routers, metrics=Metrics(), health=health, ids=Ports.real().ids)
     return json.dumps(app.openapi(), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 

@@ -7,7 +7,7 @@ from services.ingest.ledger import Ledger
 from services.ingest.rules import HmacKeys
 from services.ingest.sending import Sending
 from services.ingest.timers import Sweeper
-from todoke.events import MessageSubmitted
+from todoke.events import MessageSubmitted, OperatorActed
 from todoke.relay.service import DirectoryKeeper, Runtime, Service, Timer
 from todoke.relay.upload import process_budget
 
@@ -43,7 +43,7 @@ def build(runtime: Runtime) -> Service:
     sweeper = Sweeper(runtime.db, runtime.objects, runtime.ports.clock, runtime.journal_is_whole)
     return Service(
         name="ingest",
-        says=(MessageSubmitted,),
+        says=(MessageSubmitted, OperatorActed),
         handlers=(DirectoryKeeper(), FreeSequences()),
         pace_seconds=0.1,
         routers=(routes(runtime.access, sending, limits, process_budget(limits.bytes_in_flight_max)),),

@@ -7,6 +7,7 @@ from services.notification.handlers import Announce, KeepOffices
 from services.notification.mailing import Mailer
 from services.notification.outgoing import Ledger
 from services.notification.timers import Upkeep
+from todoke.events import OperatorActed
 from todoke.relay.service import Runtime, Service, Timer
 
 MAIL_SECONDS = 5.0
@@ -23,7 +24,7 @@ TIDY_SECONDS = 3600.0
 
 
 def build(runtime: Runtime) -> Service:
-    """Notification: hears what concerns offices, queues, and sends by timers; says nothing itself."""
+    """Notification: hears what concerns offices, queues, and sends by timers."""
     settings = runtime.settings
     mails = settings.mail.host is not None
     private = settings.webhooks_to_private_addresses
@@ -36,6 +37,7 @@ def build(runtime: Runtime) -> Service:
     upkeep = Upkeep(runtime.db)
     return Service(
         name="notification",
+        says=(OperatorActed,),
         handlers=(Announce(mails=mails), KeepOffices()),
         pace_seconds=0.2,
         routers=(router(runtime.access, Settings(runtime.db, addresses, runtime.ports, private=private, mails=mails)),),

@@ -11,6 +11,7 @@ from services.projection.positions import Positions
 from services.projection.reading import Reading
 from services.projection.stream import Streams
 from services.projection.timers import MEASURE_SECONDS, Pulse
+from todoke.events import OperatorActed
 from todoke.relay.postgres import Database, Listener
 from todoke.relay.service import Runtime, Service, Timer
 
@@ -26,6 +27,7 @@ def build(runtime: Runtime) -> Service:
     ears = _Ears(runtime.db, bell, streams)
     return Service(
         name="projection",
+        says=(OperatorActed,),
         handlers=(Lists(runtime.metrics.listed_seconds.observe),),
         pace_seconds=0.02,
         routers=(routes(runtime.access, reading, positions, streams, pulse),),

@@ -17,6 +17,7 @@ from todoke.events import (
     OfficeResumed,
     OfficeSucceeded,
     OfficeSuspended,
+    OperatorActed,
     UserChanged,
 )
 from todoke.relay.access import INTERNAL_SECRET_LABEL
@@ -41,6 +42,7 @@ def build(runtime: Runtime) -> Service:
             OfficeSucceeded,
             LicenceChanged,
             UserChanged,
+            OperatorActed,
         ),
         handlers=(CsvVersions(),),
         pace_seconds=0.5,

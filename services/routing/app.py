@@ -1,7 +1,14 @@
 """The wiring of routing."""
 
 from services.routing.handlers import Route
-from todoke.events import MessageDiscarded, MessageHeld, MessageReleased, MessageRouted, MessageUndeliverable
+from todoke.events import (
+    MessageDiscarded,
+    MessageHeld,
+    MessageReleased,
+    MessageRouted,
+    MessageUndeliverable,
+    OperatorActed,
+)
 from todoke.relay.directory import DirectoryKeeper
 from todoke.relay.service import Runtime, Service
 
@@ -10,6 +17,6 @@ def build(runtime: Runtime) -> Service:
     """Routing: no HTTP of its own, no timer."""
     return Service(
         name="routing",
-        says=(MessageRouted, MessageUndeliverable, MessageHeld, MessageReleased, MessageDiscarded),
+        says=(MessageRouted, MessageUndeliverable, MessageHeld, MessageReleased, MessageDiscarded, OperatorActed),
         handlers=(Route(runtime.db, runtime.directory), DirectoryKeeper()),
     )

@@ -12,6 +12,7 @@ from todoke.events import (
     MessageHeld,
     MessageRejected,
     MessageReleased,
+    OperatorActed,
 )
 from todoke.relay.service import DirectoryKeeper, Runtime, Service
 from todoke.relay.upload import process_budget
@@ -26,7 +27,15 @@ def build(runtime: Runtime) -> Service:
     checking = Checking(runtime.db, runtime.directory, judging, limits, runtime.ports.clock)
     return Service(
         name="validation",
-        says=(FileValidated, MessageAccepted, MessageRejected, MessageHeld, MessageReleased, MessageDiscarded),
+        says=(
+            FileValidated,
+            MessageAccepted,
+            MessageRejected,
+            MessageHeld,
+            MessageReleased,
+            MessageDiscarded,
+            OperatorActed,
+        ),
         handlers=(DirectoryKeeper(), Judge(runtime.db, runtime.directory, bundles, judging)),
         routers=(routes(runtime.access, checking, limits, process_budget(limits.bytes_in_flight_max)),),
         needs=("postgres", "s3"),

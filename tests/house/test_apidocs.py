@@ -13,14 +13,25 @@ def made() -> dict[Path, str]:
     return documents()
 
 
-@pytest.mark.parametrize("name", ["docs/api/openapi.json", "docs/api/asyncapi.yaml", "docs/errors.md"])
+@pytest.mark.parametrize(
+    "name", ["docs/api/openapi.json", "docs/api/openapi-operator.json", "docs/api/asyncapi.yaml", "docs/errors.md"]
+)
 def test_the_generated_document_is_up_to_date(made: dict[Path, str], name: str) -> None:
     assert made[ROOT / name] == (ROOT / name).read_text(encoding="utf-8"), "run make apidocs"
 
 
-def test_openapi_is_valid_and_of_version_3_1(made: dict[Path, str]) -> None:
+@pytest.mark.parametrize("name", ["openapi.json", "openapi-operator.json"])
+def test_openapi_is_valid_and_of_version_3_1(made: dict[Path, str], name: str) -> None:
     from openapi_spec_validator import validate  # noqa: PLC0415 (slow to import)
 
-    document = json.loads(made[ROOT / "docs/api/openapi.json"])
+    document = json.loads(made[ROOT / "docs/api" / name])
     assert document["openapi"].startswith("3.1")
     validate(document)
+
+
+def test_the_two_listeners_share_no_path(made: dict[Path, str]) -> None:
+    public, operators = (
+        json.loads(made[ROOT / "docs/api" / name])["paths"] for name in ("openapi.json", "openapi-operator.json")
+    )
+    assert not [path for path in public if path.startswith("/v1/operator")]
+    assert [path for path in operators if not path.startswith("/v1/operator/")] == []

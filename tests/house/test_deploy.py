@@ -154,7 +154,7 @@ def _filled(template: str) -> str:
 
 async def test_the_front_leads_each_path_to_the_service_that_serves_it() -> None:
     public, operators = _fronts().values()
-    services = await apidocs._services()
+    services, _ = await apidocs._wired()
     wrong = [
         f"{path} of {service.name} goes to {led}"
         for service in services
@@ -163,6 +163,16 @@ async def test_the_front_leads_each_path_to_the_service_that_serves_it() -> None
         if not path.startswith("/internal/") and (led := _leads_to(front, _filled(path))) != service.name
     ]
     assert wrong == []
+
+
+def test_the_operators_front_leads_to_the_service_that_a_path_names() -> None:
+    _, operators = _fronts().values()
+    api = json.loads((sources.ROOT / "docs" / "api" / "openapi-operator.json").read_text(encoding="utf-8"))
+    of_services = [path for path in api["paths"] if "/services/{service}/" in path]
+    assert len(of_services) > 5
+    for service in SERVICES:
+        for path in of_services:
+            assert _leads_to(operators, _filled(path.replace("{service}", service))) == service
 
 
 def test_the_front_knows_every_path_of_the_api_and_nothing_inside() -> None:

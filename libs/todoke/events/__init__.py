@@ -6,7 +6,8 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from todoke.events import message, office
+from todoke.events import acts, message, office
+from todoke.events.acts import OperatorActed
 from todoke.events.envelope import (
     PAYLOAD_BYTES_MAX,
     Actor,
@@ -93,6 +94,7 @@ __all__ = [
     "OfficeStateEvent",
     "OfficeSucceeded",
     "OfficeSuspended",
+    "OperatorActed",
     "Package",
     "Part",
     "Pointer",
@@ -115,7 +117,7 @@ __all__ = [
 
 def _catalogue() -> dict[str, type[Event]]:
     found: dict[str, type[Event]] = {}
-    for module in (message, office):
+    for module in (message, office, acts):
         for item in vars(module).values():
             if isinstance(item, type) and issubclass(item, Event) and item.__subclasses__() == [] and _is_said(item):
                 found[item.__name__] = item

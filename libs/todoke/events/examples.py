@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
+from todoke.events.acts import OperatorActed
 from todoke.events.envelope import Actor, Event
 from todoke.events.message import (
     ContentOpened,
@@ -141,6 +142,17 @@ _ALL: tuple[Event, ...] = (
     LicenceChanged(**_OFFICE, until=date(2027, 3, 31), renews=True, cause="renewed"),
     UserChanged(
         actor=_OPERATOR, office="9970100117", version=3, user_id="c8000000018", roles=("admin",), state="active"
+    ),
+    OperatorActed(
+        actor=_OPERATOR,
+        service="registry",
+        act="office.suspend",
+        act_id=UUID("01990000-0000-7000-8000-000000000002"),
+        object="9970100117",
+        office="9970100117",
+        ticket="OPS-1204",
+        reason_sealed=SEALED,
+        acted_at=AT,
     ),
 )
 

@@ -22,6 +22,8 @@ from todoke.relay.faults import Transient
 from todoke.relay.handler import Timer
 from todoke.relay.kafka import BareHearing, FastStreamHearing, Hearing, KafkaSender, kafka_answers
 from todoke.relay.limits import EXIT_NO_PROGRESS, NO_PROGRESS_SECONDS_MAX
+from todoke.relay.operating import Operating
+from todoke.relay.operating_api import operator_routes
 from todoke.relay.postgres import DatabaseAway, queries
 from todoke.relay.publisher import Publisher
 from todoke.relay.service import Build, Runtime, Service, Shared
@@ -287,8 +289,11 @@ class Host:
     def applications(self) -> tuple[FastAPI, FastAPI]:
         """The public application and the operators'; both serve health and metrics."""
         public = [router for hosted in self._hosted for router in hosted.service.routers]
-        operators = [router for hosted in self._hosted for router in hosted.service.operator_routers]
         shared = self._shared
+        operators = [router for hosted in self._hosted for router in hosted.service.operator_routers]
+        operators.append(
+            operator_routes(shared.access, {each.service.name: Operating(each.runtime) for each in self._hosted})
+        )
         return (
             application("Todoke", public, metrics=shared.metrics, health=self.health, ids=shared.ports.ids),
             application(

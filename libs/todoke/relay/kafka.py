@@ -584,6 +584,25 @@ async def newest_headers(servers: str, topic: str) -> list[Sequence[tuple[str, b
         await reader.close()
 
 
+async def ends_of(servers: str, places: Sequence[Place]) -> Mapping[Place, int]:
+    """The end offset of each of these partitions.
+
+    Raises `KafkaAway`.
+    """
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False, group_id=None)
+    wanted = [_tp(place) for place in places]
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await consumer.start()
+            consumer.assign(wanted)
+            ends = await consumer.end_offsets(wanted)
+    except (KafkaError, TimeoutError, OSError) as trouble:
+        raise KafkaAway(type(trouble).__name__) from trouble
+    finally:
+        await _stop(consumer)
+    return {Place(tp.topic, tp.partition): end for tp, end in ends.items()}
+
+
 class TopicReader:
     """Reads assigned partitions from their beginning to where they ended when reading began."""
 

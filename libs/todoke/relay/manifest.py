@@ -8,7 +8,7 @@ import binascii
 
 from pydantic import BaseModel, ConfigDict
 
-from todoke.relay.seal import Binding, SealBroken, Sealer
+from todoke.relay.seal import Binding, Bound, SealBroken, Sealer
 
 MANIFEST_LABEL = "manifest"
 """The place within the message that the manifest is sealed for."""
@@ -73,13 +73,13 @@ def unseal_manifest(sealed: str, sealer: Sealer, *, month_key: bytes, binding: B
     return Manifest.model_validate_json(plain)
 
 
-def seal_text(text: str, sealer: Sealer, *, month_key: bytes, binding: Binding, label: str) -> str:
+def seal_text(text: str, sealer: Sealer, *, month_key: bytes, binding: Bound, label: str) -> str:
     """Any text of a message (a receipt, a reason), sealed, in base64."""
     sealed = sealer.seal(text.encode(), month_key=month_key, binding=binding, label=label)
     return base64.b64encode(sealed).decode("ascii")
 
 
-def unseal_text(sealed: str, sealer: Sealer, *, month_key: bytes, binding: Binding, label: str) -> str:
+def unseal_text(sealed: str, sealer: Sealer, *, month_key: bytes, binding: Bound, label: str) -> str:
     """The text inside a `*_sealed` field.
 
     Raises:

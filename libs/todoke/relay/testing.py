@@ -17,12 +17,15 @@ from uuid import UUID
 
 import httpx
 import uuid_utils
+from fastapi import APIRouter
 from pydantic import SecretStr
 
 from todoke.events import SERVICES, Event, service_of, topic_of
 from todoke.relay.clock import UUID7_TIME_SHIFT, NoCrash, Ports
 from todoke.relay.handler import Handler, Heard
 from todoke.relay.migrate import migrate
+from todoke.relay.operating import Operating
+from todoke.relay.operating_api import operator_routes
 from todoke.relay.postgres import Database, Tx, administrator, queries
 from todoke.relay.rootsecret import Secrets
 from todoke.relay.seal import RootKey
@@ -178,6 +181,14 @@ class Stage:
         """A client of the service's HTTP side, over ASGI."""
         return asgi_client(self.service, self.runtime)
 
+    def operators_client(self) -> httpx.AsyncClient:
+        """A client of the service on the operators' listener, without a session."""
+        return asgi_client(self.service, self.runtime, routers=operators_side(self))
+
+    def operator(self, user: str = "operator-1") -> dict[str, str]:
+        """An Authorization header of an operator."""
+        return {"Authorization": f"Bearer {operator_token(self.runtime.shared, user)}"}
+
     def token(self, office: str, **claims: object) -> dict[str, str]:
         """An Authorization header of a person at `office`."""
         return {"Authorization": f"Bearer {token_for(self.runtime.shared, office, **claims)}"}  # type: ignore[arg-type]
@@ -225,15 +236,22 @@ def heard(event: Event, offset: int = 0, said_by: str | None = None) -> Heard[Ev
     )
 
 
-def asgi_client(service: Service, runtime: Runtime) -> httpx.AsyncClient:
-    """A client of a service's routers, with the real error handlers and middleware."""
+def operators_side(*stages: Stage) -> tuple[APIRouter, ...]:
+    """What the operators' listener of a process with these services serves."""
+    own = (router for each in stages for router in each.service.operator_routers)
+    access = stages[0].runtime.access
+    return (*own, operator_routes(access, {each.service.name: Operating(each.runtime) for each in stages}))
+
+
+def asgi_client(service: Service, runtime: Runtime, *, routers: Sequence[APIRouter] | None = None) -> httpx.AsyncClient:
+    """A client of a service's routers, or of these, with the real error handlers and middleware."""
 
     async def health() -> dict[str, object]:
         return {"status": "ready", "parts": {}}
 
     app = application(
         service.name,
-        (*service.routers, *service.operator_routers),
+        service.routers if routers is None else routers,
         metrics=runtime.metrics,
         health=health,
         ids=runtime.ports.ids,
@@ -267,6 +285,19 @@ def token_for(
         suspended=suspended,
     )
     return shared.tokens.issue(claims, now)
+
+
+def operator_token(shared: Shared, user: str = "operator-1", session: UUID | None = None) -> str:
+    """An access token as the registry issues it to an operator."""
+    claims = Claims(
+        subject=user,
+        office=None,
+        roles=(),
+        licence_until=None,
+        session=str(session or shared.ports.ids.uuid7()),
+        scope="operator",
+    )
+    return shared.tokens.issue(claims, shared.ports.clock.now())
 
 
 async def journalled(tx: Tx) -> list[tuple[str, str]]:

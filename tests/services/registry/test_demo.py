@@ -58,16 +58,28 @@ async def test_operator_logs_in_with_password_and_a_code_that_works_once(registr
     body = {"user_id": operator["user_id"], "password": operator["password"], "totp": code}
     path = "/v1/operator/session"
     wrong = f"{(int(code) + 1) % 1_000_000:06d}"
-    for refused in ({"totp": wrong}, {"password": "x"}, {"user_id": "nobody"}, {"totp": ""}, {"totp": "１２"}):
-        answer = await registry.http.post(path, json=body | refused)
-        assert (answer.status_code, answer.json()["code"]) == (401, "TDK-LOGIN-FAILED")
-    session = (await registry.http.post(path, json=body)).json()
-    assert (await registry.http.post(path, json=body)).status_code == 401
-    office = await registry.get("/v1/office", session)
-    assert (office.status_code, office.json()["code"]) == (403, "TDK-NOT-ALLOWED")
-    gone = await registry.http.delete(path, headers=bearer(session["access_token"]))
-    assert gone.status_code == 204
-    assert (await registry.http.delete(path, headers=bearer(session["access_token"]))).status_code == 401
+    async with registry.stage.operators_client() as operators:
+        for refused in ({"totp": wrong}, {"password": "x"}, {"user_id": "nobody"}, {"totp": ""}, {"totp": "１２"}):
+            answer = await operators.post(path, json=body | refused)
+            assert (answer.status_code, answer.json()["code"]) == (401, "TDK-LOGIN-FAILED")
+        session = (await operators.post(path, json=body)).json()
+        assert (await operators.post(path, json=body)).status_code == 401
+        office = await registry.get("/v1/office", session)
+        assert (office.status_code, office.json()["code"]) == (403, "TDK-NOT-ALLOWED")
+        token = bearer(session["access_token"])
+        assert (await operators.get("/v1/operator/status", headers=token)).status_code == 200
+        assert (await operators.delete(path, headers=token)).status_code == 204
+        assert (await operators.delete(path, headers=token)).status_code == 401
+        assert (await operators.get("/v1/operator/status", headers=token)).status_code == 401
+
+
+async def test_operators_who_guess_are_locked_out_for_their_network(registry: Registry, tmp_path: Path) -> None:
+    await load_demo(registry.stage.runtime, tmp_path, "http://127.0.0.1:8080", "http://127.0.0.1:8081")
+    body = {"user_id": _read(tmp_path)["operator"]["user_id"], "password": "wrong", "totp": "000000"}
+    async with registry.stage.operators_client() as operators:
+        answers = [await operators.post("/v1/operator/session", json=body) for _ in range(11)]
+    assert [answer.status_code for answer in answers] == [401] * 10 + [429]
+    assert "Retry-After" in answers[-1].headers
 
 
 def _read(home: Path) -> dict[str, Any]:
