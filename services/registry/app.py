@@ -5,6 +5,7 @@ from services.registry.handlers import CsvVersions
 from services.registry.logins import Logins
 from services.registry.network import Networks
 from services.registry.office_api import office_routes
+from services.registry.operator_offices import operator_office_routes
 from services.registry.operators import TOTP_LABEL, SecondFactors, operator_routes
 from services.registry.password_changes import PasswordChanges
 from services.registry.passwords import Argon2Cost, Passwords
@@ -21,6 +22,7 @@ from todoke.events import (
     UserChanged,
 )
 from todoke.relay.access import INTERNAL_SECRET_LABEL
+from todoke.relay.acts import Acts
 from todoke.relay.service import Runtime, Service, Timer
 
 
@@ -59,7 +61,10 @@ def build(runtime: Runtime) -> Service:
             office_routes(access, db, clock),
             internal_routes(ended_feed(db), runtime.secrets.hmac_key(INTERNAL_SECRET_LABEL), runtime.receipt_key),
         ),
-        operator_routers=(operator_routes(access, db, runtime.tokens, logins, second_factors, networks),),
+        operator_routers=(
+            operator_routes(access, db, runtime.tokens, logins, second_factors, networks),
+            operator_office_routes(access, db, Acts(runtime)),
+        ),
         timers=(Timer("sweep", SWEEP_SECONDS, Sweeper(db).run),),
         start=passwords.prepare,
         stop=passwords.close,

@@ -111,12 +111,12 @@ def _add_directory(router: APIRouter, access: Access, db: Database, clock: Clock
     ) -> OfficePage:
         """Offices whose number or name holds the text; full and half width are the same, spaces do not count."""
         access.require(caller, "directory")
-        after = _read_cursor(cursor)
+        after = read_cursor(cursor)
         async with db.api(caller.office) as tx:
             rows = await _store.offices_found(
                 tx.db, after=after, text=searchable(q.replace("\0", "")), rows_max=limit + 1
             )
-        more = _cursor(rows[limit - 1]["number"]) if len(rows) > limit else None
+        more = cursor_behind(rows[limit - 1]["number"]) if len(rows) > limit else None
         return OfficePage(items=[Office(**_public(row, clock.now())) for row in rows[:limit]], next=more)
 
     @router.get("/offices/{number}")
@@ -189,11 +189,13 @@ def _renewal(licence: Mapping[str, Any] | None, until: date | None) -> Renewal |
     return Renewal(renews=licence["renews"], possible_from=opens)
 
 
-def _cursor(number: str) -> str:
+def cursor_behind(number: str) -> str:
+    """The cursor of what comes behind this office."""
     return base64.urlsafe_b64encode(number.encode()).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str | None) -> str:
+def read_cursor(cursor: str | None) -> str:
+    """The number that a cursor stands behind, empty without one. Raises `Problem` TDK-INVALID."""
     if cursor is None:
         return ""
     try:

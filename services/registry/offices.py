@@ -10,6 +10,7 @@ from datetime import date, datetime
 from typing import Any, Literal
 
 from services.registry.rules import newest_per_office, searchable
+from services.registry.sheet import Listed
 from todoke.events import (
     LicenceChanged,
     OfficeChanged,
@@ -97,6 +98,97 @@ async def change(tx: Tx, data: MasterData, actor: Actor) -> bool:
     """Other master data of an office. Answers whether anything is different. Raises `UnknownOffice`."""
     row = await _locked(tx, data.number)
     return await _say_next(tx, row, _with_master_data(facts_of(row), data), OfficeChanged, actor)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Taken:
+    """How many offices of a list were new, and how many were known and are different now."""
+
+    registered: int
+    changed: int
+
+
+async def compare(tx: Tx, rows: Sequence[Listed]) -> Taken:
+    """What `take` would do now; changes nothing and locks nothing."""
+    new, different = await _sorted_out(tx, rows)
+    return Taken(len(new), len(different))
+
+
+async def take(tx: Tx, rows: Sequence[Listed], actor: Actor) -> Taken:
+    """Register the offices of a list that are new and change those that are different, some hundred at once.
+
+    Columns that the list does not have stay as they are. Rows that are so already are read and neither locked nor said.
+    """
+    new, different = await _sorted_out(tx, rows)
+    registered = await _register_all(tx, new, actor)
+    overtaken = [row for row in new if row.number not in registered]  # somebody registered them at this moment
+    return Taken(len(registered), await _change_all(tx, [*different, *overtaken], actor))
+
+
+async def _sorted_out(tx: Tx, rows: Sequence[Listed]) -> tuple[list[Listed], list[Listed]]:
+    """Of a list what is new and what is different, each by number."""
+    found = await _store.offices_listed(tx.db, numbers=[row.number for row in rows])
+    known = {each["number"]: each for each in found}
+    new = [row for row in rows if row.number not in known]
+    different = [row for row in rows if row.number in known and _differs(known[row.number], row)]
+    return sorted(new, key=lambda row: row.number), different
+
+
+def _differs(known: Mapping[str, Any], row: Listed) -> bool:
+    return any(_plain(known[name]) != value for name, value in row.values.items())
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+async def _register_all(tx: Tx, rows: Sequence[Listed], actor: Actor) -> set[str]:
+    data = [MasterData(row.number, **row.values) for row in rows]
+    done = (
+        {row["number"] for row in await _store.insert_offices(tx.db, now=tx.now, **_columns(data))} if data else set()
+    )
+    for each in data:
+        if each.number in done:
+            facts = _with_master_data(OfficeFacts(name=each.name), each)
+            tx.say(OfficeRegistered(office=each.number, version=1, facts=facts, actor=actor))
+    return done
+
+
+async def _change_all(tx: Tx, rows: Sequence[Listed], actor: Actor) -> int:
+    """Change what is still different under lock; answers how many."""
+    if not rows:
+        return 0
+    wanted = {row.number: row for row in rows}
+    locked = [
+        row for row in await _store.lock_offices(tx.db, numbers=sorted(wanted)) if _differs(row, wanted[row["number"]])
+    ]
+    if not locked:
+        return 0
+    data = [_master_data({**row, **wanted[row["number"]].values}) for row in locked]
+    versions = [row["version"] + 1 for row in locked]
+    await _store.change_offices(tx.db, versions=versions, now=tx.now, **_columns(data))
+    for row, each, version in zip(locked, data, versions, strict=True):
+        facts = _with_master_data(facts_of(row), each)
+        tx.say(OfficeChanged(office=each.number, version=version, facts=facts, actor=actor))
+    return len(locked)
+
+
+def _master_data(row: Mapping[str, Any]) -> MasterData:
+    return MasterData(**{field.name: _plain(row[field.name]) for field in dataclasses.fields(MasterData)})
+
+
+def _columns(data: Sequence[MasterData]) -> dict[str, list[str]]:
+    """One array per column; service types with spaces between them, for arrays of arrays have one length."""
+    return {
+        "numbers": [each.number for each in data],
+        "names": [each.name for each in data],
+        "searches": [searchable(each.number, each.name) for each in data],
+        "addresses": [each.address for each in data],
+        "phones": [each.phone for each in data],
+        "faxes": [each.fax for each in data],
+        "prefectures": [each.prefecture for each in data],
+        "types": [" ".join(each.service_types) for each in data],
+    }
 
 
 async def suspend(tx: Tx, number: str, actor: Actor) -> bool:

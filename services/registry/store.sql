@@ -40,6 +40,31 @@ SET version = :version, name = :name, search = :search, address = :address, phon
     changed_at = :now
 WHERE number = :number;
 
+-- name: offices_listed
+-- What a list of offices may change of some, without a lock.
+SELECT number, name, address, phone, fax, prefecture, service_types FROM office WHERE number = ANY(:numbers::text[]);
+
+-- name: insert_offices
+-- New offices at version 1; answers the numbers of those that were not there.
+INSERT INTO office (number, version, name, search, address, phone, fax, prefecture, service_types, changed_at)
+SELECT number, 1, name, search, address, phone, fax, prefecture, string_to_array(types, ' '), :now
+FROM unnest(:numbers::text[], :names::text[], :searches::text[], :addresses::text[], :phones::text[], :faxes::text[],
+            :prefectures::text[], :types::text[])
+    AS new (number, name, search, address, phone, fax, prefecture, types)
+ORDER BY number
+ON CONFLICT DO NOTHING
+RETURNING number;
+
+-- name: change_offices!
+-- Other master data of offices, at their next versions; the rows were locked before.
+UPDATE office
+SET version = new.version, name = new.name, search = new.search, address = new.address, phone = new.phone,
+    fax = new.fax, prefecture = new.prefecture, service_types = string_to_array(new.types, ' '), changed_at = :now
+FROM unnest(:numbers::text[], :versions::integer[], :names::text[], :searches::text[], :addresses::text[],
+            :phones::text[], :faxes::text[], :prefectures::text[], :types::text[])
+    AS new (number, version, name, search, address, phone, fax, prefecture, types)
+WHERE office.number = new.number;
+
 -- name: csv_versions_heard!
 -- Remember when the messages were handed in that told the offices' last CSV versions.
 UPDATE office SET csv_version_at = new.at

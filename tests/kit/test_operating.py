@@ -143,13 +143,13 @@ async def test_a_retry_that_fails_again_is_held_again_until_it_is_given_up(
 
         async def tried() -> bool:
             shown = await operators.get(path)
-            return shown["state"] == "held" and shown["attempts"] > hold["attempts"]
+            return bool(shown["state"] == "held" and shown["attempts"] > hold["attempts"])
 
         await topology.wait_for(tried, "a retry that failed")
         await operators.act(f"{path}/discard")
 
         async def given_up() -> bool:
-            return (await operators.get(path))["state"] == "discarded"
+            return bool((await operators.get(path))["state"] == "discarded")
 
         await topology.wait_for(given_up, "the end of the hold")
     said = [row["type"] for row in await topology.fetch("SELECT type FROM journal ORDER BY seq")]
