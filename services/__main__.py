@@ -15,6 +15,7 @@ from services.process import run
 from services.supervisor import NotStarted, Supervisor
 from todoke import engines
 from todoke.client import cli
+from todoke.client.ops import ops
 from todoke.events import SERVICES
 from todoke.relay.faults import Transient
 from todoke.relay.migrate import MigrationFailed
@@ -119,6 +120,7 @@ def _fail(trouble: Exception) -> NoReturn:
 
 
 cli.register(main)
+main.add_command(ops)
 
 if __name__ == "__main__":
     main()

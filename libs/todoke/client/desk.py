@@ -63,37 +63,14 @@ class Stopped(Exception):  # noqa: N818 (named for what happened)
         self.sentence = sentence
 
 
-class Desk:
-    """The place where one command works.
+class Output:
+    """Where a command prints: tables for people, or (`as_json`) one JSON document."""
 
-    Args:
-        url: from `--url` or `TODOKE_URL`; None leaves it to the session.
-        store: the file of the session.
-        as_json: print one JSON document instead of tables.
-    """
-
-    def __init__(self, url: str | None, store: FileStore, *, as_json: bool) -> None:
-        self._url = url
-        self.store = store
+    def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         width = None if sys.stdout.isatty() else PLAIN_COLUMNS
         self._out = Console(width=width, highlight=False, soft_wrap=False)
         self._err = Console(stderr=True, highlight=False)
-
-    def client(self) -> Client:
-        """A client with the kept session.
-
-        Raises:
-            Stopped: the kept session belongs to another address, which must not see its token.
-        """
-        session = self.store.load()
-        if session is not None and self._url is not None and session.url != self._url.rstrip("/"):
-            raise Stopped(Exit.NOT_LOGGED_IN, f"このログインは {session.url} のものです。ログインし直してください。")
-        return Client(self._url or (session.url if session else DEFAULT_URL), store=self.store)
-
-    def stranger(self, url: str | None) -> Client:
-        """A client without the kept session: a login that fails leaves that one as it was."""
-        return Client(self._url or url or DEFAULT_URL)
 
     def say(self, sentence: str) -> None:
         """A sentence for people; nothing under `--json`."""
@@ -139,6 +116,36 @@ class Desk:
             raise Stopped(Exit.USAGE, "確認できる人がいないときは --yes を付けてください。")
         if not click.confirm(question, err=True):
             raise Stopped(Exit.REFUSED, "やめました。何も送っていません。")
+
+
+class Desk(Output):
+    """The place where one command works.
+
+    Args:
+        url: from `--url` or `TODOKE_URL`; None leaves it to the session.
+        store: the file of the session.
+        as_json: print one JSON document instead of tables.
+    """
+
+    def __init__(self, url: str | None, store: FileStore, *, as_json: bool) -> None:
+        super().__init__(as_json=as_json)
+        self._url = url
+        self.store = store
+
+    def client(self) -> Client:
+        """A client with the kept session.
+
+        Raises:
+            Stopped: the kept session belongs to another address, which must not see its token.
+        """
+        session = self.store.load()
+        if session is not None and self._url is not None and session.url != self._url.rstrip("/"):
+            raise Stopped(Exit.NOT_LOGGED_IN, f"このログインは {session.url} のものです。ログインし直してください。")
+        return Client(self._url or (session.url if session else DEFAULT_URL), store=self.store)
+
+    def stranger(self, url: str | None) -> Client:
+        """A client without the kept session: a login that fails leaves that one as it was."""
+        return Client(self._url or url or DEFAULT_URL)
 
 
 def _plain(value: Any) -> Any:

@@ -95,20 +95,25 @@ class FileStore:
             return None
 
     def save(self, session: Session) -> None:
-        """Write beside and rename: two programs that save at once leave one of the two whole."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=self.path.parent, prefix=".session-")  # mode 0600
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(session.model_dump_json(indent=2).encode())
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(draft).replace(self.path)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                Path(draft).unlink()
-            raise
+        """Keep it instead of the earlier one."""
+        write_for_owner(self.path, session.model_dump_json(indent=2))
 
     def clear(self) -> None:
         """Remove the file."""
         self.path.unlink(missing_ok=True)
+
+
+def write_for_owner(path: Path, text: str) -> None:
+    """Write beside and rename, for the owner's eyes only: of two programs that write at once one is left whole."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".session-")  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(text.encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(draft).replace(path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            Path(draft).unlink()
+        raise

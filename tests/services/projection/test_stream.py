@@ -95,6 +95,33 @@ async def test_what_is_pushed_is_already_listed(
         assert [event["event"] for event in await some(mine, 3)] == ["delivered", "opened", "downloaded"]
 
 
+async def test_that_a_message_is_held_and_goes_on_is_pushed_to_its_sender(
+    projection: Stage, tell: Tell, sender: Office
+) -> None:
+    story = tell()
+    async with listening(sender) as mine:
+        await projection.hear(story.submitted(), story.held())
+        [pushed] = await some(mine, 1)
+        assert (pushed["event"], pushed["data"]["message_id"]) == ("held", str(story.message_id))
+        assert [item["held"] for item in await sender.items("sent")] == [True]
+        await projection.hear(story.released())
+        [pushed] = await some(mine, 1)
+        assert (pushed["event"], pushed["data"]["message_id"]) == ("released", str(story.message_id))
+        assert [item["held"] for item in await sender.items("sent")] == [False]
+
+
+async def test_a_message_that_an_operator_gives_up_is_pushed_as_undeliverable_with_its_reason(
+    projection: Stage, tell: Tell, sender: Office
+) -> None:
+    story = tell()
+    async with listening(sender) as mine:
+        await projection.hear(story.submitted(), story.held(), story.discarded())
+        assert [event["event"] for event in await some(mine, 2)] == ["held", "undeliverable"]
+        [item] = await sender.items("sent")
+        assert (item["status"], item["held"]) == ("undeliverable", False)
+        assert item["reason"] is not None
+
+
 async def test_a_stream_goes_on_after_the_last_event_that_was_seen(
     projection: Stage, tell: Tell, recipient: Office
 ) -> None:

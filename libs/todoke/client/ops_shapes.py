@@ -1,0 +1,201 @@
+"""What the operators' API answers (docs/api/openapi-operator.json). Members that a newer service adds are ignored."""
+
+from datetime import date, datetime
+from typing import Any, Generic, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from todoke.client.shapes import Shape, T
+
+
+class OperatorToken(Shape):
+    """An operator's login; after `expires_in` seconds the code is asked again."""
+
+    access_token: str
+    expires_in: int
+
+
+class Paged(Shape, Generic[T]):
+    """One page."""
+
+    items: tuple[T, ...]
+    next: str | None = None
+
+
+class Hold(Shape):
+    """A subject at which a service stopped."""
+
+    service: str
+    subject: str
+    state: Literal["held", "retry", "discard", "released", "discarded"]
+    nth: int
+    error: str
+    attempts: int
+    records: int
+    held_at: datetime
+    decided_at: datetime | None = None
+    decided_by: str | None = None
+
+
+class ParkedRecord(Shape):
+    """Where a raw record stands and what it says it is."""
+
+    topic: str
+    partition: int
+    offset: int
+    type: str | None
+    event_id: str | None
+    said_at: datetime | None
+    bytes: int
+    error: str
+    parked_at: datetime
+
+
+class HoldDetail(Hold):
+    """A hold with its records."""
+
+    parked: tuple[ParkedRecord, ...]
+
+
+class Decided(Shape):
+    """An operator's word that a service will carry out."""
+
+    service: str
+    subject: str
+    state: str
+    records: int
+
+
+class Breaker(Shape):
+    """Whether a service has stopped consuming, and why."""
+
+    service: str
+    open: bool
+    reason: str | None = None
+    tripped_at: datetime | None = None
+
+
+class BreakerChanged(Shape):
+    """How the breaker stands now."""
+
+    service: str
+    open: bool
+    changed: bool
+
+
+class ServiceStatus(Shape):
+    """One service at a glance; `behind` is null while Kafka is away."""
+
+    service: str
+    held: int
+    breaker_open: bool
+    behind: int | None
+    outbox_rows: int
+    outbox_seconds: float
+    refused: int
+
+
+class StepActor(Shape):
+    """Who did it, by id."""
+
+    kind: str
+    id: str
+
+
+class Step(Shape):
+    """One event of a message's story."""
+
+    at: datetime
+    type: str
+    service: str
+    topic: str
+    event_id: UUID
+    actor: StepActor
+    sender: str | None = None
+    recipient: str | None = None
+    act: str | None = None
+    ticket: str | None = None
+
+
+class Story(Shape):
+    """What a service said about a message, and where it was held."""
+
+    message_id: UUID
+    events: tuple[Step, ...]
+    holds: tuple[Hold, ...]
+
+
+class Facts(Shape):
+    """The public row of an office."""
+
+    name: str
+    prefecture: str = ""
+    service_types: tuple[str, ...] = ()
+    participation: str = "none"
+    licence_until: date | None = None
+
+
+class ListedOffice(Shape):
+    """An office as the registry has it."""
+
+    number: str
+    version: int
+    facts: Facts
+
+
+class OfficeChanged(Shape):
+    """Whether a call changed the office."""
+
+    number: str
+    changed: bool
+
+
+class BadLine(Shape):
+    """A line of a list that was not taken."""
+
+    line: int
+    reason: str
+
+
+class ImportReport(Shape):
+    """What an import did, or would do."""
+
+    dry_run: bool
+    lines: int
+    registered: int
+    changed: int
+    unchanged: int
+    bad: int
+    problems: tuple[BadLine, ...] = ()
+
+
+class RebuildBegun(Shape):
+    """A rebuild of the projection that has begun."""
+
+    run: Any
+
+
+class RebuildProgress(Shape):
+    """How many events of how many a rebuild has heard."""
+
+    heard: int = 0
+    total: int = 0
+
+
+class RebuildState(Shape):
+    """How the rebuild of the projection stands."""
+
+    state: Literal["running", "ready", "failed", "none"]
+    progress: RebuildProgress = Field(default_factory=RebuildProgress)
+
+
+class Comparison(Shape):
+    """Whether the rebuilt lists equal the live ones."""
+
+    equal: bool
+    differences: tuple[Any, ...] = ()
+
+
+class Switched(Shape):
+    """Offices read the rebuilt lists."""
