@@ -7,7 +7,7 @@ from uuid import UUID
 
 import click
 
-from todoke.client.desk import Exit, Stopped
+from todoke.client.desk import Exit
 from todoke.client.ops_desk import EXIT_CODES, SERVICES, OpsDesk, Word, at_ops_desk, changing, moment
 from todoke.client.ops_shapes import (
     Breaker,
@@ -191,4 +191,5 @@ def _tell(desk: OpsDesk, state: RebuildState) -> None:
     desk.say(_progress(state))
     desk.document(state)
     if state.state == "failed":
-        raise Stopped(Exit.REFUSED, "the rebuild failed: see the log of projection")
+        desk.warn("the rebuild failed: see the log of projection")
+        raise SystemExit(int(Exit.REFUSED))
