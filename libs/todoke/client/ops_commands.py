@@ -21,7 +21,9 @@ from todoke.client.ops_shapes import (
     Switched,
 )
 
-REBUILD = "/services/projection"
+REBUILD = "/services/projection/rebuild"
+COMPARE = "/services/projection/compare"
+SWITCH = "/services/projection/switch"
 LOOK_AGAIN_SECONDS = 2.0
 """How often a rebuild that is waited for is looked at."""
 
@@ -144,12 +146,12 @@ def projection() -> None:
 @changing
 def rebuild(desk: OpsDesk, word: Word, *, wait: bool) -> None:
     """Begin to build the lists anew from the log; the live ones go on."""
-    begun = desk.post(RebuildBegun, f"{REBUILD}/rebuild", word)
+    begun = desk.post(RebuildBegun, REBUILD, word)
     if not wait:
         desk.say(f"run {begun.run} has begun: todoke ops projection status")
         desk.document(begun)
         return
-    while (state := desk.get(RebuildState, f"{REBUILD}/rebuild")).state == "running":
+    while (state := desk.get(RebuildState, REBUILD)).state == "running":
         desk.warn(_progress(state))
         time.sleep(LOOK_AGAIN_SECONDS)
     _tell(desk, state)
@@ -159,14 +161,14 @@ def rebuild(desk: OpsDesk, word: Word, *, wait: bool) -> None:
 @at_ops_desk
 def rebuild_status(desk: OpsDesk) -> None:
     """How far the rebuild is."""
-    _tell(desk, desk.get(RebuildState, f"{REBUILD}/rebuild"))
+    _tell(desk, desk.get(RebuildState, REBUILD))
 
 
 @projection.command("compare", epilog=EXIT_CODES)
 @at_ops_desk
 def compare(desk: OpsDesk) -> None:
     """Compare the rebuilt lists with the live ones; exit 1 when they differ."""
-    answer = desk.post(Comparison, f"{REBUILD}/compare")
+    answer = desk.post(Comparison, COMPARE)
     desk.say("the two are equal" if answer.equal else "the two differ:")
     desk.table(("difference",), [(json.dumps(each, ensure_ascii=False, default=str),) for each in answer.differences])
     desk.document(answer)
@@ -179,7 +181,7 @@ def compare(desk: OpsDesk) -> None:
 @changing
 def switch(desk: OpsDesk, word: Word) -> None:
     """Let offices read the rebuilt lists from now on."""
-    desk.document(desk.post(Switched, f"{REBUILD}/switch", word))
+    desk.document(desk.post(Switched, SWITCH, word))
     desk.say("switched: offices read the rebuilt lists")
 
 

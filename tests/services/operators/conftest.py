@@ -2,16 +2,17 @@
 
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
 
-from todoke.events import Actor, Event, MessageUndeliverable, record_of, topic_of
+from todoke.events import Actor, Event, MessageHeld, MessageUndeliverable, record_of, topic_of
 from todoke.events.examples import EXAMPLES
 from todoke.relay.manifest import REASON_LABEL, unseal_text
+from todoke.relay.parking import Parking
 from todoke.relay.seal import Binding, OfficeBinding, epoch_of
 from todoke.relay.testing import Stage, asgi_client, journalled, operators_side
 
@@ -42,33 +43,22 @@ class Room:
 
     async def hold(self, service: str, message_id: UUID, *, readable: bool = True, records: int = 1) -> None:
         """A hold as the consumer leaves one behind, with raw records of what the service hears."""
-        event, sayer = (
-            (accepted(message_id), "validation") if service == "routing" else (undeliverable(message_id), "routing")
+        sayer, event = (
+            ("validation", accepted(message_id)) if service == "routing" else ("routing", undeliverable(message_id))
         )
         stage = self.stage(service)
         now = stage.runtime.ports.clock.now()
         record = record_of(event, sayer, now, None)
-        names, values = zip(*record.headers(), strict=True)
+        body = record.body if readable else b"{"
+        first = message_id.int % 1_000_000_007
+        lines = [
+            Line(topic_of(sayer), 0, first + n, 0, record.key.encode(), body, record.headers()) for n in range(records)
+        ]
+        handler = next(each for each in stage.service.handlers if type(event) in each.hears)
         async with stage.db.worker() as tx:
-            await tx.db.execute(
-                "INSERT INTO hold (subject, state, error, attempts, held_at) VALUES ($1, 'held', 'Poison: x', 3, $2)",
-                str(message_id),
-                now,
-            )
-            for offset in range(records):
-                await tx.db.execute(
-                    "INSERT INTO parked (subject, topic, partition, log_offset, append_time, key, header_names,"
-                    " header_values, value, error, parked_at)"
-                    " VALUES ($1, $2, 0, $3, 0, $4, $5, $6, $7, 'Poison: x', $8)",
-                    str(message_id),
-                    topic_of(sayer),
-                    message_id.int % 1_000_000_007 + offset,
-                    record.key.encode(),
-                    list(names),
-                    list(values),
-                    record.body if readable else b"{",
-                    now,
-                )
+            await parking(stage).park(tx, handler, str(message_id), lines[0], "Poison: x", None)
+            for line in lines[1:]:
+                await parking(stage).keep(tx, str(message_id), line, "waits behind a held record")
 
     async def said(self, service: str) -> list[tuple[str, dict[str, Any]]]:
         async with self.stage(service).db.worker() as tx:
@@ -85,6 +75,19 @@ class Room:
         runtime = self.routing.runtime
         key = await runtime.keys.key(binding.epoch)
         return unseal_text(sealed, runtime.seal, month_key=key, binding=binding, label=REASON_LABEL)
+
+
+@dataclasses.dataclass
+class Line:
+    """A record as a driver hands it over."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 def accepted(message_id: UUID) -> Event:
@@ -110,3 +113,10 @@ async def room(on_stage: Callable[[str], Any]) -> AsyncIterator[Room]:
     routing, projection = await on_stage("routing"), await on_stage("projection")
     async with asgi_client(routing.service, routing.runtime, routers=operators_side(routing, projection)) as http:
         yield Room(routing, projection, http)
+
+
+def parking(stage: Stage) -> Parking:
+    """The part of a service's consumer that carries out operators' words."""
+    runtime = stage.runtime
+    says = MessageHeld in stage.service.says
+    return Parking(stage.service.name, stage.service.handlers, runtime.db, runtime.ports, runtime.log, says_holds=says)

@@ -9,11 +9,10 @@ from todoke.events import MessageHeld, MessageReleased, topic_of
 from todoke.relay.kafka import ensure_topics
 from todoke.relay.objects import ObjectsAway
 from todoke.relay.operating import Operating
-from todoke.relay.parking import Parking
 from todoke.relay.seal import Binding, epoch_of
-from todoke.relay.testing import Stage, operator_token
+from todoke.relay.testing import operator_token
 
-from .conftest import RECIPIENT, SENDER, WORD, Room, undeliverable
+from .conftest import RECIPIENT, SENDER, WORD, Room, parking, undeliverable
 
 MESSAGE = "01990000-0000-7000-8000-000000000001"
 READS = [
@@ -233,10 +232,3 @@ async def test_an_act_is_refused_while_its_reason_cannot_be_sealed_and_nothing_i
     answer = await room.post("/services/routing/breaker/trip", WORD)
     assert (answer.status_code, answer.json()["code"]) == (503, "TDK-ENGINE-AWAY")
     assert (await room.get("/services/routing/breaker")).json()["open"] is False
-
-
-def parking(stage: Stage) -> Parking:
-    """The part of a service's consumer that carries out operators' words."""
-    runtime = stage.runtime
-    says = MessageHeld in stage.service.says
-    return Parking(stage.service.name, stage.service.handlers, runtime.db, runtime.ports, runtime.log, says_holds=says)

@@ -21,8 +21,7 @@ from todoke.relay.metrics import Metrics
 from todoke.relay.testing import Stage, operators_side
 from todoke.relay.web import application
 
-from .conftest import SENDER, Room
-from .test_operating import parking
+from .conftest import SENDER, Room, parking
 
 RUN = "from todoke.client.ops import ops; ops()"
 WORD = ("--reason", "直しました", "--ticket", "OPS-3")
