@@ -7,16 +7,17 @@ from pathlib import Path
 SERVICES = Path(__file__).parent.parent / "services"
 
 _FILES = {
-    "__init__.py": '"""Hears: nothing.\n\nSays: nothing.\n\nOwns: nothing.\n"""\n',
+    "__init__.py": '"""Hears: nothing.\n\nSays: OperatorActed.\n\nOwns: nothing.\n"""\n',
     "app.py": '''"""The wiring of {name}."""
 
+from todoke.events import OperatorActed
 from todoke.relay.service import Runtime, Service
 
 
 def build(runtime: Runtime) -> Service:
     """{title}: what it says, hears and serves."""
     runtime.log.debug("wired")
-    return Service(name="{name}")
+    return Service(name="{name}", says=(OperatorActed,))
 ''',
     "rules.py": '"""What {name} decides, as pure functions."""\n',
     "store.sql": "-- Every statement of {name}: `-- name: WHAT`, a sentence, the SQL.\n",

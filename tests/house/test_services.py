@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from todoke.engines import Addresses
-from todoke.events import CATALOGUE, SERVICES, topic_of
+from todoke.events import CATALOGUE, SERVICES, OperatorActed, topic_of
 from todoke.relay import migrate
 from todoke.relay.clock import Ports
 from todoke.relay.service import Service, Shared
@@ -57,6 +57,7 @@ async def test_the_docstring_says_what_build_registers(
     assert service.name == name
     assert _names(said["hears"]) == {event.type_name() for event in service.hears()}
     assert _names(said["says"]) == {event.type_name() for event in service.says}
+    assert OperatorActed in service.says, "operators may act on every service, and each act is said"
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -31,9 +31,6 @@ RECORDS_SHOWN_MAX = 200
 RECORDS_READ_MAX = 20
 """Parked records that are read to find out what a hold is about."""
 
-OPEN = ("held", "retry", "discard")
-"""States of a hold that is not over."""
-
 
 class Hold(BaseModel):
     """A subject (a message, or an office for events about offices) at which a service stopped.

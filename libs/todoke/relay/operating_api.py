@@ -54,13 +54,13 @@ def operator_routes(access: Access, hosted: Mapping[str, Operating]) -> APIRoute
         return hosted[service]
 
     router = APIRouter(prefix="/v1/operator", tags=["operator"], dependencies=[Depends(access.operator)])
-    _add_sights(router, hosted)
+    _add_sights(router, hosted, named)
     _add_holds(router, access, named)
     _add_breaker(router, access, named)
     return router
 
 
-def _add_sights(router: APIRouter, hosted: Mapping[str, Operating]) -> None:
+def _add_sights(router: APIRouter, hosted: Mapping[str, Operating], named: Named) -> None:
     @router.get("/status")
     async def show_status() -> Status:
         """The services of this process at a glance."""
@@ -70,6 +70,21 @@ def _add_sights(router: APIRouter, hosted: Mapping[str, Operating]) -> None:
     async def trace_message(message_id: UUID) -> Story:
         """What the services of this process said about a message, by time."""
         return merged(message_id, [await each.story(message_id) for each in hosted.values()])
+
+    @router.get("/services/{service}/status")
+    async def show_service(of: Annotated[Operating, Depends(named)]) -> ServiceStatus:
+        """One service at a glance."""
+        return await of.status()
+
+    @router.get("/services/{service}/lag")
+    async def show_lag(of: Annotated[Operating, Depends(named)]) -> Lag:
+        """How far the service has heard each partition, and what of its own Kafka does not hold yet."""
+        return await of.lag()
+
+    @router.get("/services/{service}/journal/{message_id}")
+    async def show_journal(of: Annotated[Operating, Depends(named)], message_id: UUID) -> Story:
+        """What the service said about a message, and whether it held it."""
+        return await of.story(message_id)
 
 
 def _add_holds(router: APIRouter, access: Access, named: Named) -> None:
@@ -109,21 +124,6 @@ def _add_holds(router: APIRouter, access: Access, named: Named) -> None:
 
 
 def _add_breaker(router: APIRouter, access: Access, named: Named) -> None:
-    @router.get("/services/{service}/status")
-    async def show_service(of: Annotated[Operating, Depends(named)]) -> ServiceStatus:
-        """One service at a glance."""
-        return await of.status()
-
-    @router.get("/services/{service}/lag")
-    async def show_lag(of: Annotated[Operating, Depends(named)]) -> Lag:
-        """How far the service has heard each partition, and what of its own Kafka does not hold yet."""
-        return await of.lag()
-
-    @router.get("/services/{service}/journal/{message_id}")
-    async def show_journal(of: Annotated[Operating, Depends(named)], message_id: UUID) -> Story:
-        """What the service said about a message, and whether it held it."""
-        return await of.story(message_id)
-
     @router.get("/services/{service}/breaker")
     async def show_breaker(of: Annotated[Operating, Depends(named)]) -> Breaker:
         """Whether the service has stopped consuming, and why."""
