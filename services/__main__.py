@@ -1,4 +1,7 @@
-"""The command `todoke`: the composition root of the services, beside the client's commands."""
+"""The command `todoke`: the composition root of the services, beside the client's commands.
+
+Each command imports what only it needs: an office that asks `todoke sent` does not wait for the services to load.
+"""
 
 import asyncio
 import signal
@@ -8,17 +11,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
-import uvloop
 
-from services import ground
-from services.process import run
-from services.supervisor import NotStarted, Supervisor
-from todoke import engines
 from todoke.client import cli
 from todoke.client.ops import ops
-from todoke.events import SERVICES
-from todoke.relay.faults import Transient
-from todoke.relay.migrate import MigrationFailed
 
 HOME = click.option("--home", type=click.Path(path_type=Path), default=Path(".todoke"), show_default=True)
 PORT = click.option("--port", type=click.IntRange(1024, 65533), default=8080, show_default=True)
@@ -35,9 +30,14 @@ def main() -> None:
 @click.option("--demo", is_flag=True, help="Load the practice offices once and print their logins.")
 def up(home: Path, port: int, demo: bool) -> None:  # noqa: FBT001 (click hands flags over like this)
     """Start the engines and every service in the foreground; Ctrl-C stops everything."""
+    from services.supervisor import NotStarted, Supervisor
+    from todoke.engines import EngineError
+    from todoke.relay.faults import Transient
+    from todoke.relay.migrate import MigrationFailed
+
     try:
         Supervisor(home.resolve(), port, demo=demo).run()
-    except (NotStarted, engines.EngineError, MigrationFailed, Transient) as trouble:
+    except (NotStarted, EngineError, MigrationFailed, Transient) as trouble:
         _fail(trouble)
 
 
@@ -53,6 +53,15 @@ def serve(names: tuple[str, ...], home: Path, port: int, role: str, no_ground: b
     HTTP is served on --port, the operators' calls on the next one. TODOKE_KAFKA, TODOKE_POSTGRES and TODOKE_S3 name
     engines other than the home's own.
     """
+    import uvloop
+
+    from services import ground
+    from services.process import run
+    from todoke.engines import EngineError
+    from todoke.events import SERVICES
+    from todoke.relay.faults import Transient
+    from todoke.relay.migrate import MigrationFailed
+
     try:
         settings = ground.settings_of(home.resolve(), f"http://127.0.0.1:{port}")
         if not no_ground:
@@ -69,7 +78,7 @@ def serve(names: tuple[str, ...], home: Path, port: int, role: str, no_ground: b
                     operator_port=port + 1,
                 )
             )
-    except (ValueError, engines.EngineError, MigrationFailed, Transient) as trouble:
+    except (ValueError, EngineError, MigrationFailed, Transient) as trouble:
         _fail(trouble)
     sys.exit(code)
 
@@ -83,6 +92,8 @@ def engines_group() -> None:
 @HOME
 def engines_up(home: Path) -> None:
     """Start Kafka, PostgreSQL and S3 of a home in the foreground."""
+    from todoke import engines
+
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -102,6 +113,8 @@ def engines_up(home: Path) -> None:
 @HOME
 def engines_down(home: Path) -> None:
     """Stop the engines of a home."""
+    from todoke import engines
+
     engines.down(home.resolve())
 
 
@@ -109,6 +122,8 @@ def engines_down(home: Path) -> None:
 @HOME
 def engines_status(home: Path) -> None:
     """Say which engines of a home run, and where."""
+    from todoke import engines
+
     for state in engines.status(home.resolve()):
         running = f"runs as {state.pid}" if state.is_running else "does not run"
         click.echo(f"{state.name:<9} {running:<20} {state.address}")

@@ -26,6 +26,9 @@ T = TypeVar("T")
 TRANSIENT = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.BAD_GATEWAY, 503, HTTPStatus.GATEWAY_TIMEOUT})
 """Answers after which the same request may succeed."""
 
+REMEMBERED_MAX = 16
+"""Lists that a client keeps with their ETags: a program that polls asks for few different ones."""
+
 REFRESH_SECONDS_MAX = 25.0
 """A refresh is repeated for so long only: the service gives the same successor for 30 seconds."""
 
@@ -124,6 +127,7 @@ class Core:
         self.clock = clock
         self.patience = patience
         self.session = store.load()
+        self._remembered: dict[tuple[str, ...], Answer] = {}
 
     def begin(self, answer: SessionAnswer) -> Session:
         """Keep the session that this answer began."""
@@ -153,6 +157,26 @@ class Core:
         if answer.status == HTTPStatus.UNAUTHORIZED:
             yield from self.renew(used)
             answer = yield from self._patiently(call, self.logged_in().access_token, until)
+        return read(call, answer, self.clock.now())
+
+    def perform_list(self, call: Call[T]) -> Flow[T]:
+        """Carry out a GET of a list; what came before under the same ETag is not sent again (RFC 9110 section 13)."""
+        ask = call.ask
+        place = (
+            self.logged_in().office.number,
+            ask.path,
+            *(f"{name}={ask.params[name]}" for name in sorted(ask.params)),
+        )
+        known = self._remembered.pop(place, None)
+        if known is not None:
+            ask = dataclasses.replace(ask, headers={**ask.headers, "If-None-Match": known.headers["etag"]})
+        answer = yield from self.perform(Call(ask, lambda answer: answer, repeatable=True))
+        if known is not None and answer.status == HTTPStatus.NOT_MODIFIED:
+            answer = known
+        if "etag" in answer.headers:
+            self._remembered[place] = answer
+            if len(self._remembered) > REMEMBERED_MAX:
+                del self._remembered[next(iter(self._remembered))]
         return read(call, answer, self.clock.now())
 
     def freshen(self) -> Flow[None]:
@@ -251,7 +275,8 @@ def read(call: Call[T], answer: Answer, now: datetime) -> T:
     """
     if answer.status >= HTTPStatus.BAD_REQUEST:
         raise ApiError(answer.status, _problem(answer), retry_after(answer, now))
-    if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
+    unchanged = answer.status == HTTPStatus.NOT_MODIFIED and "If-None-Match" in call.ask.headers
+    if answer.status >= HTTPStatus.MULTIPLE_CHOICES and not unchanged:
         raise Unreadable(f"the service answered {answer.status}")
     try:
         return call.read(answer)

@@ -18,16 +18,21 @@ from rich.table import Table
 from rich.text import Text
 
 from todoke.client import wording
+from todoke.client.clock import SystemClock
+from todoke.client.core import Patience
 from todoke.client.drivers import DEFAULT_URL, Client
 from todoke.client.errors import ApiError, ClientError, HashMismatch, NotLoggedIn, Unreachable, Unreadable
 from todoke.client.gathering import Ungatherable
 from todoke.client.planning import Unplannable
 from todoke.client.saving import Unsavable
-from todoke.client.session import FileStore, Session
+from todoke.client.session import FileStore, Session, SessionStore
 from todoke.client.shapes import Problem
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+Tell = Callable[..., None]
+"""Tells what has just happened (`Desk.tell`): the event's name, a sentence, and what a program wants to know."""
 
 PLAIN_COLUMNS = 240
 """Width of tables that go into a file or a pipe."""
@@ -81,6 +86,16 @@ class Output:
         """A sentence on the error output."""
         self._err.print(Text(sentence))
 
+    def tell(self, event: str, sentence: str, **facts: Any) -> None:
+        """What has just happened, while a command goes on: a sentence with its time, or one line of JSON."""
+        now = SystemClock().now()
+        if self.as_json:
+            click.echo(
+                json.dumps({"at": now.isoformat(), "event": event, "message": sentence, **facts}, ensure_ascii=False)
+            )
+        else:
+            self._out.print(Text(f"{wording.moment(now)} {sentence}"))
+
     def table(self, heads: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
         """A table for people; nothing under `--json`. Cells are text: markup in a file's name stays text."""
         if self.as_json:
@@ -98,11 +113,11 @@ class Output:
         if self.as_json:
             click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
 
-    def progress(self, items: Sequence[T], sentence: str) -> Iterator[T]:
-        """The items, with a bar on the error output when that is a terminal."""
+    def progress(self, items: Sequence[Any], sentence: str, outcomes: Iterable[T]) -> Iterator[T]:
+        """What comes of the items as it comes, with a bar on the error output when that is a terminal."""
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=self._err, transient=True, disable=not sys.stderr.isatty()) as bar:
-            yield from bar.track(items, description=sentence)
+            yield from bar.track(outcomes, len(items), description=sentence)
 
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask before something is done.
@@ -132,7 +147,7 @@ class Desk(Output):
         self._url = url
         self.store = store
 
-    def client(self) -> Client:
+    def client(self, patience: Patience | None = None) -> Client:
         """A client with the kept session.
 
         Raises:
@@ -141,11 +156,12 @@ class Desk(Output):
         session = self.store.load()
         if session is not None and self._url is not None and session.url != self._url.rstrip("/"):
             raise Stopped(Exit.NOT_LOGGED_IN, f"このログインは {session.url} のものです。ログインし直してください。")
-        return Client(self._url or (session.url if session else DEFAULT_URL), store=self.store)
+        url = self._url or (session.url if session else DEFAULT_URL)
+        return Client(url, store=self.store, patience=patience)
 
-    def stranger(self, url: str | None) -> Client:
+    def stranger(self, url: str | None, store: SessionStore | None = None, patience: Patience | None = None) -> Client:
         """A client without the kept session: a login that fails leaves that one as it was."""
-        return Client(self._url or url or DEFAULT_URL)
+        return Client(self._url or url or DEFAULT_URL, store=store, patience=patience)
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
@@ -28,6 +29,12 @@ TIMEOUT = httpx.Timeout(connect=5, read=60, write=60, pool=30)
 """Seconds of one try. The service answers in ten, or sends a comment on the stream twice a minute."""
 
 UNAUTHORIZED = 401
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """One for all clients of a process: reading the certificates of the machine takes 40 ms."""
+    return httpx.create_ssl_context()
 
 
 def _arguments(ask: Ask) -> dict[str, Any]:
@@ -145,7 +152,7 @@ class Client:
     ) -> None:
         self.core = Core(url, store or MemoryStore(), clock or SystemClock(), patience or Patience())
         self._sleep = sleep
-        self._http = httpx.Client(base_url=self.core.url, timeout=TIMEOUT, transport=transport)
+        self._http = httpx.Client(base_url=self.core.url, timeout=TIMEOUT, transport=transport, verify=_tls())
 
     @property
     def session(self) -> Session | None:
@@ -267,7 +274,7 @@ class AsyncClient:
     ) -> None:
         self.core = Core(url, store or MemoryStore(), clock or SystemClock(), patience or Patience())
         self._sleep = sleep
-        self._http = httpx.AsyncClient(base_url=self.core.url, timeout=TIMEOUT, transport=transport)
+        self._http = httpx.AsyncClient(base_url=self.core.url, timeout=TIMEOUT, transport=transport, verify=_tls())
 
     @property
     def session(self) -> Session | None:

@@ -10,11 +10,8 @@ import click
 from todoke.client.desk import EXIT_CODES, Desk, Exit, at_desk, exit_code, office_of, sentence_of
 from todoke.client.drivers import Client
 from todoke.client.errors import ClientError
-from todoke.client.saving import Unsavable, existing, safe_name, save
+from todoke.client.saving import TEXT_NAME, Unsavable, existing, safe_name, save
 from todoke.client.shapes import Item, MessageFile
-
-TEXT_NAME = "メッセージ.txt"
-"""The text of a message as a file; no attachment may end in .txt, so the name is free."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -59,7 +56,7 @@ def fetch(desk: Desk, message_ids: tuple[str, ...], target: Path, *, everything:
     with desk.client() as client:
         office = office_of(client).office.number
         lines = _waiting(client) if everything else [Line(one) for one in dict.fromkeys(message_ids)]
-        for line in desk.progress(lines, "取得しています"):
+        for line in desk.progress(lines, "取得しています", lines):
             try:
                 _collect(client, line, target, office)
             except (ClientError, Unsavable) as failure:

@@ -65,23 +65,24 @@ def _each(paths: Iterable[Path]) -> Iterator[Found]:
         elif path.suffix.lower() == ".zip":
             yield from _of_zip(path)
         else:
-            yield Found(LOOSE, _of_file(path))
+            yield Found(LOOSE, read_file(path))
 
 
 def _of_folder(root: Path) -> Iterator[Found]:
     for folder, below, names in os.walk(root):
-        below[:] = sorted(name for name in below if not _is_ignored(name))
+        below[:] = sorted(name for name in below if not is_ignored(name))
         for name in sorted(names):
             path = Path(folder, name)
-            if _is_ignored(name):
+            if is_ignored(name):
                 continue
             if path.suffix.lower() == ".zip":
                 yield from _of_zip(path)
             else:
-                yield Found(folder, _of_file(path))
+                yield Found(folder, read_file(path))
 
 
-def _of_file(path: Path) -> Upload:
+def read_file(path: Path) -> Upload:
+    """A file under its own name; raises `Ungatherable` when it cannot be read or is far too large."""
     try:
         with path.open("rb") as stream:
             content = stream.read(FILE_BYTES_MAX + 1)
@@ -100,7 +101,7 @@ def _of_zip(path: Path) -> Iterator[Found]:
                 raise Ungatherable(f"ZIPの中のファイルが多すぎます: {path}")
             for entry in entries:
                 steps = [step for step in re.split(r"[/\\]", entry_name(entry)) if step not in ("", ".", "..")]
-                if steps and not any(_is_ignored(step) for step in steps):
+                if steps and not any(is_ignored(step) for step in steps):
                     content = _of_entry(archive, entry, path)
                     yield Found("/".join((str(path), *steps[:-1])), Upload(steps[-1], content))
     except OSError as failure:
@@ -136,5 +137,6 @@ def entry_name(entry: zipfile.ZipInfo) -> str:
     return entry.filename
 
 
-def _is_ignored(name: str) -> bool:
+def is_ignored(name: str) -> bool:
+    """Whether a name is one that systems leave beside the user's files."""
     return name.startswith(".") or name.lower() in IGNORED_NAMES

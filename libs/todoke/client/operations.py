@@ -168,28 +168,28 @@ def send_batch(core: Core, messages: Sequence[Outgoing]) -> Flow[tuple[shapes.Ba
 
 def sent(core: Core, cursor: str | None = None, **filters: Unpack[Filters]) -> Flow[shapes.Page[shapes.Item]]:
     """One page of what the office has sent, newest first."""
-    return (yield from core.perform(_list("/v1/sent", cursor, filters)))
+    return (yield from core.perform_list(_list("/v1/sent", cursor, filters)))
 
 
 def received(core: Core, cursor: str | None = None, **filters: Unpack[Filters]) -> Flow[shapes.Page[shapes.Item]]:
     """One page of what the office has received, newest first."""
-    return (yield from core.perform(_list("/v1/received", cursor, filters)))
+    return (yield from core.perform_list(_list("/v1/received", cursor, filters)))
 
 
 def each_sent(core: Core, **filters: Unpack[Filters]) -> Paging[shapes.Item]:
     """Everything that the office has sent, newest first, page after page."""
-    return Paging(lambda cursor: core.perform(_list("/v1/sent", cursor, filters)))
+    return Paging(lambda cursor: core.perform_list(_list("/v1/sent", cursor, filters)))
 
 
 def each_received(core: Core, **filters: Unpack[Filters]) -> Paging[shapes.Item]:
     """Everything that the office has received, newest first, page after page."""
-    return Paging(lambda cursor: core.perform(_list("/v1/received", cursor, filters)))
+    return Paging(lambda cursor: core.perform_list(_list("/v1/received", cursor, filters)))
 
 
 def received_since(core: Core, since: int, limit: int = 50) -> Flow[tuple[shapes.Item | shapes.Stub, ...]]:
     """What came after delivery number `since`, ascending and without a gap; empty when nothing did."""
     ask = Ask("GET", "/v1/received", params={"since": since, "limit": limit})
-    return (yield from core.perform(Call(ask, _since, repeatable=True)))
+    return (yield from core.perform_list(Call(ask, _since, repeatable=True)))
 
 
 def each_received_since(core: Core, since: int = 0, limit: int = 200) -> Paging[shapes.Item | shapes.Stub]:

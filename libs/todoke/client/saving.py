@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import re
+import tempfile
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ FILE_MODE = 0o600
 
 FOLDER_MODE = 0o700
 """The same for the folder of a message: names of attachments speak too."""
+
+TEXT_NAME = "メッセージ.txt"
+"""The text of a message as a file; no attachment may end in .txt, so the name is free."""
 
 TWINS_MAX = 1000
 """So many different files of one name in one folder are no accident."""
@@ -61,11 +65,38 @@ def save(folder: Path, name: str, content: bytes) -> Path:
         folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
         for candidate in _candidates(folder, name):
             if _placed(candidate, content):
-                _sync_folder(folder)
+                sync_folder(folder)
                 return candidate
     except OSError as failure:
         raise Unsavable(f"保存できません: {folder}（{failure.strerror}）") from None
     raise Unsavable(f"同じ名前のファイルが多すぎます: {folder}")
+
+
+def replace_file(path: Path, content: bytes, drafts: Path) -> None:
+    """Write a file of our own durably and as a whole: whoever looks, at any moment, sees the old one or the new one.
+
+    `drafts` is a folder on the same disk; what a kill leaves there may be removed.
+
+    Raises:
+        OSError: the disk is full, the folder is read-only, or the like.
+    """
+    for folder in (path.parent, drafts):
+        folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=drafts)  # mode 0600
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    Path(draft).replace(path)
+    sync_folder(path.parent)
+
+
+def unused(path: Path) -> Path:
+    """This path, or the first of `name (2)`, `name (3)` … that nothing stands at."""
+    for candidate in _candidates(path.parent, path.name, is_folder=True):
+        if not os.path.lexists(candidate):
+            return candidate
+    raise Unsavable(f"同じ名前のものが多すぎます: {path.parent}")
 
 
 def existing(folder: Path, name: str, sha256: str, size: int) -> Path | None:
@@ -82,9 +113,9 @@ def existing(folder: Path, name: str, sha256: str, size: int) -> Path | None:
     return None
 
 
-def _candidates(folder: Path, name: str) -> Iterator[Path]:
+def _candidates(folder: Path, name: str, *, is_folder: bool = False) -> Iterator[Path]:
     stem, dot, extension = name.rpartition(".")
-    if not stem:
+    if not stem or is_folder:
         stem, dot, extension = name, "", ""
     yield folder / name
     for n in range(2, TWINS_MAX):
@@ -136,7 +167,8 @@ def _sync_file(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make what was created, renamed or removed in a folder durable."""
     if not hasattr(os, "O_DIRECTORY"):  # Windows keeps folders in order by itself
         return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

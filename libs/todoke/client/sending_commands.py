@@ -1,8 +1,11 @@
 """`todoke send`, `check` and `demo-files`."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import click
@@ -14,9 +17,14 @@ from todoke.client.desk import EXIT_CODES, Desk, Exit, at_desk, exit_code, offic
 from todoke.client.drivers import Client
 from todoke.client.errors import ApiError, ClientError
 from todoke.client.gathering import gather
+from todoke.client.operations import Outgoing
 from todoke.client.planning import Planned, Wishes, plan
+from todoke.client.posting import is_passing, post
 from todoke.client.saving import save
-from todoke.client.shapes import Finding, Verdict
+from todoke.client.shapes import Finding, Submission, Verdict
+
+CHECKS_AT_ONCE = 4
+"""Judging is work for the service: a few at once use it well, many would only queue."""
 
 PATHS = click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 
@@ -73,7 +81,7 @@ def send(
         office = office_of(client).office.number
         lines = [Line(planned) for planned in plan(gather(paths), Wishes(recipient, sequence, text), office)]
         _show_plan(desk, lines)
-        _check_all(desk, client, lines)
+        _check_all(desk, lines)
         ready = [line for line in lines if line.failure is None and line.state == "planned"]
         if ready:
             desk.confirm(f"{len(ready)}通を送ります。よろしいですか", yes=yes)
@@ -92,7 +100,7 @@ def check(desk: Desk, paths: tuple[Path, ...], recipient: str | None, text: str 
     with desk.client() as client:
         office = office_of(client).office.number
         lines = [Line(planned) for planned in plan(gather(paths), Wishes(recipient, sequence, text), office)]
-        _check_all(desk, client, lines)
+        _check_all(desk, lines)
     for line in lines:
         if line.state == "planned":
             line.state, line.word = "accept", "送れます"
@@ -131,20 +139,33 @@ def _names(planned: Planned) -> str:
     return "\n".join(lines)
 
 
-def _check_all(desk: Desk, client: Client, lines: Sequence[Line]) -> None:
-    """Judge every message; refusals stay with their line, an absent service ends the command."""
-    for line in desk.progress(lines, "検査しています"):
-        planned = line.planned
+def _check_all(desk: Desk, lines: Sequence[Line]) -> None:
+    """Judge every message, a few at a time; refusals stay with their line, an absent service ends the command."""
+    with ThreadPoolExecutor(CHECKS_AT_ONCE) as pool, contextlib.ExitStack() as clients:
+        free: SimpleQueue[Client] = SimpleQueue()
+        for _ in range(min(CHECKS_AT_ONCE, len(lines))):
+            free.put(clients.enter_context(desk.client()))
         try:
-            line.verdict = client.check(planned.recipient, planned.sequence, planned.text, planned.files)
-        except ApiError as refused:
-            if exit_code(refused) is not Exit.REFUSED:
-                raise
-            line.failure, line.state, line.word = refused, "refused", sentence_of(refused)
-            continue
+            for line in desk.progress(lines, "検査しています", pool.map(lambda line: _check_one(free, line), lines)):
+                _show_findings(desk, line)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _check_one(free: "SimpleQueue[Client]", line: Line) -> Line:
+    planned, client = line.planned, free.get()
+    try:
+        line.verdict = client.check(planned.recipient, planned.sequence, planned.text, planned.files)
+    except ApiError as refused:
+        if is_passing(refused):
+            raise
+        line.failure, line.state, line.word = refused, "refused", sentence_of(refused)
+    else:
         if line.verdict.verdict == "reject":
             line.state, line.word = "rejected", "直すところがあります"
-        _show_findings(desk, line)
+    finally:
+        free.put(client)
+    return line
 
 
 def _show_findings(desk: Desk, line: Line) -> None:
@@ -171,37 +192,38 @@ def finding_row(finding: Finding) -> tuple[str, ...]:
 
 
 def _send_all(desk: Desk, client: Client, lines: Sequence[Line], office: str, *, allow_resend: bool) -> None:
-    """Send one after another (messages to one office keep their order); an absent service stops the rest."""
-    for line in desk.progress(lines, "送っています"):
-        try:
-            _send_one(client, line, office, allow_resend=allow_resend)
-        except ClientError as failure:
-            line.failure, line.state, line.word = failure, "refused", sentence_of(failure)
-            if exit_code(failure) is not Exit.REFUSED:
-                line.state = "not_sent"
-                break
+    """Send in order (messages to one office keep theirs); an absent service stops the rest."""
+    outcomes = post(client, [_letter(client, line.planned, office, allow_resend=allow_resend) for line in lines])
+    failure: Exception | None = None
+    try:
+        for line, outcome in desk.progress(lines, "送っています", zip(lines, outcomes, strict=True)):
+            _note(client, line, outcome)
+    except ClientError as away:
+        failure = away
     for line in lines:
         if line.state == "planned":
-            line.state, line.word = "not_sent", "まだ送っていません"
+            line.state, line.word = "not_sent", "まだ送っていません" if failure is None else sentence_of(failure)
+            line.failure, failure = failure, None
 
 
-def _send_one(client: Client, line: Line, office: str, *, allow_resend: bool) -> None:
-    planned = line.planned
-    answer = client.send(
-        planned.recipient,
-        planned.sequence,
-        planned.text,
-        planned.files,
-        # Meant again is another message: it needs a key that no earlier one had.
-        client.core.clock.key() if allow_resend else planned.key(office),
-        allow_resend=allow_resend,
-    )
-    line.message_id = str(answer.message_id)
-    if not answer.replayed:
+def _letter(client: Client, planned: Planned, office: str, *, allow_resend: bool) -> Outgoing:
+    # Meant again is another message: it needs a key that no earlier one had.
+    key = client.core.clock.key() if allow_resend else planned.key(office)
+    return Outgoing(key, planned.recipient, planned.sequence, planned.text, planned.files, allow_resend)
+
+
+def _note(client: Client, line: Line, outcome: Submission | ApiError) -> None:
+    """Keep what became of a message; of one that had been sent before, also what became of it since."""
+    if isinstance(outcome, ApiError):
+        line.failure, line.state, line.word = outcome, "refused", sentence_of(outcome)
+        return
+    line.message_id = str(outcome.message_id)
+    if not outcome.replayed:
         line.state, line.word = "sent", "送信しました"
         return
-    before = client.message(answer.message_id)
-    line.state, line.word = "already_sent", f"送信済み（{wording.status(before)}）"
+    line.state = "already_sent"
+    before = client.message(outcome.message_id)
+    line.word = f"送信済み（{wording.status(before)}）"
     if before.status in wording.DEAD_ENDS:
         line.state = "already_ended"
         line.word += "。もう一度送るときは --allow-resend を付けてください。"

@@ -70,6 +70,11 @@ def status(item: Item) -> str:
     return word
 
 
+def opened(at: datetime | None) -> str:
+    """Whether, and when, the recipient has looked into the files."""
+    return "未開封" if at is None else f"開封済み（{moment(at)}）"
+
+
 def files(item: Item) -> str:
     """The names of the files, one a line."""
     return "\n".join(file.name or f"（{file.label}）" for file in item.files)

@@ -26,6 +26,11 @@ OWN = {"number": "9970100018", "name": "あおぞら居宅介護支援事業所"
 PARTNER = {"number": "9970100117", "name": "そよかぜ訪問介護センター"}
 
 
+def refusal(status: int, code: str) -> dict[str, Any]:
+    """The body of a refusal."""
+    return {"title": "できません。", "status": status, "detail": "確かめてください。", "code": code, "number": None}
+
+
 @dataclass
 class Counter:
     """What the counter knows and what it was asked."""
@@ -42,6 +47,10 @@ class Counter:
     sent_files: list[list[tuple[str, bytes]]] = field(default_factory=list)
     receipts: dict[str, list[str]] = field(default_factory=dict)
     corrupt: bool = False
+    opened_at: str | None = None
+    unchanged: int = 0
+    refused_names: set[str] = field(default_factory=set)
+    takes_batches: bool = True
 
     def deliver(self, *files: tuple[str, bytes], text: str | None = None, status: str = "delivered") -> str:
         """Put a message into the office's received list; answers its id."""
@@ -81,6 +90,7 @@ class CounterHandler(BaseHTTPRequestHandler):
 
     counter: Counter
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # head and body in one packet: two wait 40 ms for each other
 
     def log_message(self, *_: object) -> None:
         """Quiet."""
@@ -91,10 +101,15 @@ class CounterHandler(BaseHTTPRequestHandler):
         self.counter.asked.append(("GET", url.path))
         steps = url.path.split("/")
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
-        if url.path in ("/v1/received", "/v1/sent"):
+        if "since" in query:
+            rows = [row for row in self.counter.messages.values() if row["delivery_no"] > int(query["since"])]
+            self.answer_list({"items": rows[: int(query["limit"])]})
+        elif url.path in ("/v1/received", "/v1/sent"):
             wanted = query.get("status")
             rows = [row for row in self.counter.messages.values() if wanted in (None, row["status"])]
-            self.answer(200, {"items": rows[::-1], "next": None})
+            self.answer_list({"items": rows[::-1], "next": None})
+        elif steps[2] == "messages" and steps[-1] == "findings":
+            self.answer(200, {"verdict": "reject", "findings": self.counter.findings})
         elif steps[2] == "offices":
             found = {**PARTNER, "address": "練習県", "service_types": [{"code": "11", "name": "訪問介護"}]}
             self.answer(200, {"items": [{**found, "participation": "active"}], "next": None})
@@ -119,8 +134,12 @@ class CounterHandler(BaseHTTPRequestHandler):
             self.answer(200, {"verdict": "reject" if errors else "accept", "findings": self.counter.findings})
         elif self.path == "/v1/messages":
             self.take(body)
+        elif self.path == "/v1/batches":
+            self.take_all(body)
         elif self.path.endswith("/receipt"):
             self.confirm(self.path.split("/")[3], json.loads(body)["sha256"])
+        elif self.path.endswith("/recall"):
+            self.take_back(self.path.split("/")[3])
 
     def step(self, pair: dict[str, str]) -> None:
         """The first step of the login."""
@@ -147,33 +166,78 @@ class CounterHandler(BaseHTTPRequestHandler):
         if counter.refusal is not None:
             self.answer(counter.refusal["status"], counter.refusal)
             return
-        if counter.away_after is not None and len(counter.sent_files) >= counter.away_after:
-            self.problem(503, "TDK-AWAY", {"Retry-After": "600"})
+        if self.is_away():
             return
         head, files = self.parts(body)
-        key = self.headers["Idempotency-Key"]
+        self.answer(202, self.taken(self.headers["Idempotency-Key"], head, [content for _, *content in files]))
+
+    def take_all(self, body: bytes) -> None:
+        """A batch: each message once per key, and each refused for itself."""
+        counter = self.counter
+        if self.is_away():
+            return
+        if not counter.takes_batches:
+            self.problem(413, "TDK-BATCH-TOO-LONG")
+            return
+        heads, files = self.parts(body)
+        contents = {field: content for field, *content in files}
+        results = []
+        for head in heads:
+            key = {"idempotency_key": head["idempotency_key"]}
+            own = [contents[field] for field in head["files"]]
+            if counter.refused_names.intersection(name for name, _ in own):
+                results.append({**key, "status": 409, "problem": refusal(409, "TDK-SEQUENCE-USED")})
+            else:
+                taken = self.taken(head["idempotency_key"], head, own)
+                results.append({**key, "status": 202, **taken})
+        self.answer(200, {"results": results})
+
+    def is_away(self) -> bool:
+        """Answer that the service is away, when it is."""
+        counter = self.counter
+        is_away = counter.away_after is not None and len(counter.sent_files) >= counter.away_after
+        if is_away:
+            self.problem(503, "TDK-AWAY", {"Retry-After": "600"})
+        return is_away
+
+    def taken(self, key: str, head: dict[str, Any], files: list[Any]) -> dict[str, Any]:
+        """What a send of one message answers."""
+        counter = self.counter
+        named = [(str(name), bytes(content)) for name, content in files]
         replayed = key in counter.keys
         if not replayed:
-            counter.keys[key] = counter.deliver(*files, text=head["text"])
-            counter.sent_files.append(files)
+            counter.keys[key] = counter.deliver(*named, text=head["text"])
+            counter.sent_files.append(named)
         row = counter.messages[counter.keys[key]]
         answer = {name: row[name] for name in ("message_id", "sender", "recipient", "submitted_at")}
         sequence = head["sequence"] or row["sequence"]
-        self.answer(202, {**answer, "sequence": sequence, "receipt": "a.b.c", "replayed": replayed})
+        return {**answer, "sequence": sequence, "receipt": "a.b.c", "replayed": replayed}
 
-    def parts(self, body: bytes) -> tuple[dict[str, Any], list[tuple[str, bytes]]]:
-        """The parts of a multipart body."""
+    def take_back(self, message_id: str) -> None:
+        """A recall."""
+        row = self.counter.messages[message_id]
+        if row["status"] == "downloaded":
+            self.problem(409, "TDK-ALREADY-DOWNLOADED")
+        elif row["status"] == "submitted":
+            self.answer(202, {"status": "recall_requested"})
+        else:
+            row["status"] = "recalled"
+            self.answer(200, {"status": "recalled", "opened_at": self.counter.opened_at})
+
+    def parts(self, body: bytes) -> tuple[Any, list[tuple[str, str, bytes]]]:
+        """The parts of a multipart body: the JSON, and (field, file name, bytes) of each file."""
         head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
         document = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
-        described: dict[str, Any] = {}
-        files: list[tuple[str, bytes]] = []
+        described: Any = None
+        files: list[tuple[str, str, bytes]] = []
         for part in document.iter_parts():
             content = part.get_payload(decode=True)
             assert isinstance(content, bytes)
             if part.get_content_type() == "application/json":
                 described = json.loads(content)
             else:
-                files.append((str(part.get_filename()), content))
+                field = str(part.get_param("name", header="content-disposition"))
+                files.append((field, str(part.get_filename()), content))
         return described, files
 
     def confirm(self, message_id: str, hashes: list[str]) -> None:
@@ -184,8 +248,17 @@ class CounterHandler(BaseHTTPRequestHandler):
 
     def problem(self, status: int, code: str, headers: dict[str, str] | None = None) -> None:
         """A refusal."""
-        body = {"title": "できません。", "status": status, "detail": "確かめてください。", "code": code, "number": None}
-        self.answer(status, body, headers)
+        self.answer(status, refusal(status, code), headers)
+
+    def answer_list(self, body: Any) -> None:
+        """Send a list under its ETag, or that it has not changed."""
+        content = json.dumps(body).encode()
+        etag = f'"{hashlib.sha256(content).hexdigest()}"'
+        if self.headers["If-None-Match"] == etag:
+            self.counter.unchanged += 1
+            self.answer_bytes(b"", 304, {"ETag": etag})
+        else:
+            self.answer_bytes(content, 200, {"ETag": etag})
 
     def answer(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
         """Send JSON."""

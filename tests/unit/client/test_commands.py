@@ -152,8 +152,9 @@ def test_a_refusal_is_shown_with_its_number(logged_in: Any, counter: Any, folder
 
 
 def test_a_service_that_goes_away_in_the_middle_exits_5_and_the_rest_goes_later(
-    logged_in: Any, counter: Any, folder: Path
+    logged_in: Any, counter: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("todoke.client.posting.BATCH_MESSAGES_MAX", 1)
     counter.away_after = 1
     result = logged_in("send", folder, "--yes", "--json")
     assert result.exit_code == 5
@@ -172,6 +173,30 @@ def test_a_text_alone_needs_a_recipient(logged_in: Any, counter: Any) -> None:
     assert logged_in("send", "--text", "よろしくお願いします", "--yes").exit_code == 2
     assert logged_in("send", "--text", "よろしくお願いします", "--to", "9970100117", "--yes").exit_code == 0
     assert counter.sent_files == [[]]
+
+
+def test_many_messages_go_in_few_requests_and_in_order(logged_in: Any, counter: Any, tmp_path: Path) -> None:
+    out = tmp_path / "many"
+    out.mkdir()
+    for n in range(60):
+        (out / PLAN.replace("20250901120000", f"202509011201{n:02d}")).write_bytes(bytes([n]))
+    assert logged_in("send", out, "--yes").exit_code == 0
+    assert [content for [(_, content)] in counter.sent_files] == [bytes([n]) for n in range(60)]
+    assert len([path for _, path in counter.asked if path == "/v1/batches"]) == 2
+    assert [path for _, path in counter.asked if path == "/v1/messages"] == []
+
+
+def test_one_that_is_refused_does_not_stop_its_batch(logged_in: Any, counter: Any, folder: Path) -> None:
+    counter.refused_names = {OTHER}
+    result = logged_in("send", folder, "--yes", "--json")
+    assert result.exit_code == 5
+    assert [line["state"] for line in document(result)["messages"]] == ["sent", "refused"]
+
+
+def test_a_batch_that_is_refused_whole_goes_one_by_one(logged_in: Any, counter: Any, folder: Path) -> None:
+    counter.takes_batches = False
+    assert logged_in("send", folder, "--yes").exit_code == 0
+    assert len(counter.sent_files) == 2
 
 
 def test_an_old_zip_of_windows_is_read(logged_in: Any, counter: Any, tmp_path: Path) -> None:
@@ -283,6 +308,39 @@ def test_lists_have_japanese_heads_and_json(logged_in: Any, counter: Any) -> Non
         assert word in people.stdout
     assert document(logged_in("received", "--json"))["items"][0]["status"] == "delivered"
     assert "送信日時" in logged_in("sent").stdout
+
+
+def test_a_recall_says_whether_the_content_had_been_opened(logged_in: Any, counter: Any) -> None:
+    unopened, opened, gone = (counter.deliver((PLAN, b"plan"), status="delivered") for _ in range(3))
+    first = logged_in("recall", unopened, "--reason", "まちがえました")
+    assert first.exit_code == 0
+    assert "未開封" in first.stdout
+    assert "相手の一覧に初めから出ています" in first.stderr
+    counter.opened_at = "2025-09-01T04:00:00Z"
+    second = logged_in("recall", opened, "--reason", "まちがえました")
+    assert second.exit_code == 0
+    assert "開封済み（2025/09/01 13:00）" in second.stdout
+    assert "取り消せません" in second.stderr
+    told = document(logged_in("recall", opened, "--reason", "まちがえました", "--json"))
+    assert (told["status"], told["opened_at"], told["message_id"]) == ("recalled", "2025-09-01T04:00:00Z", opened)
+    counter.messages[gone]["status"] = "downloaded"
+    refused = logged_in("recall", gone, "--reason", "まちがえました", "--json")
+    assert refused.exit_code == 1
+    assert document(refused)["error"]["problem"]["code"] == "TDK-ALREADY-DOWNLOADED"
+
+
+def test_a_recall_before_the_arrival_is_told_apart(logged_in: Any, counter: Any) -> None:
+    message_id = counter.deliver((PLAN, b"plan"), status="submitted")
+    result = logged_in("recall", message_id, "--reason", "まちがえました", "--json")
+    assert result.exit_code == 0
+    assert document(result)["status"] == "recall_requested"
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "あ" * 201])
+def test_a_recall_needs_a_reason_of_some_length(logged_in: Any, counter: Any, reason: str) -> None:
+    message_id = counter.deliver((PLAN, b"plan"))
+    assert logged_in("recall", message_id, "--reason", reason).exit_code == 2
+    assert counter.messages[message_id]["status"] == "delivered"
 
 
 def test_show_and_offices(logged_in: Any, counter: Any) -> None:
