@@ -15,7 +15,7 @@ WHOLE := tests/services/client/test_whole.py
 # Runs a command and says how long it took: $(call timed,what,command)
 timed = @printf '\n── %s\n' '$(1)'; began=$$SECONDS; $(2); printf '── %s: %d s\n' '$(1)' $$((SECONDS - began))
 
-.PHONY: help run test check bench lint types house golden service setup dev peer browser lock soak notices apidocs
+.PHONY: help run test check bench lint types house golden service setup dev peer browser curl lock soak notices apidocs
 
 help: ## say what each target does
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -28,6 +28,7 @@ test: setup dev ## lint, types, house rules, all tests; the time of each part
 	$(call timed,types,$(MAKE) types)
 	$(call timed,house,$(MAKE) house)
 	@if [ -d tests/screens ]; then $(MAKE) browser; fi
+	@$(MAKE) curl
 	$(call timed,unit$(comma) services$(comma) kit$(comma) engines,$(BIN)/pytest tests/unit tests/services tests/kit tests/engines --ignore=$(WHOLE) --durations=10)
 	$(call timed,spine,$(BIN)/pytest -n0 tests/spine $(WHOLE))
 	$(call timed,faults,$(BIN)/pytest -n0 tests/faults)
@@ -110,6 +111,12 @@ browser: ## see that the browser of the screen tests is there; as root install i
 			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 				chromium fonts-noto-cjk >/dev/null; \
 		else echo 'The screen tests need the packages chromium and fonts-noto-cjk: install them first.' >&2; exit 1; fi; fi
+
+curl: ## see that curl is there, which the documented examples use; as root install it
+	@if ! command -v curl >/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends curl >/dev/null; \
+		else echo 'The examples of docs/integrating.md need curl: install it first.' >&2; exit 1; fi; fi
 
 # uv is the lock tool only. The lock holds the hashes of every platform's files, and no address of any registry.
 COMPILE := env -u PIP_FIND_LINKS .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \

@@ -1,4 +1,4 @@
-"""Writes docs/api/openapi.json, openapi-operator.json, asyncapi.yaml and docs/errors.md: `python -m tools.apidocs`.
+"""Writes docs/api and docs/errors.md from the code: `python -m tools.apidocs`.
 
 A house test makes them again and compares.
 """
@@ -25,6 +25,7 @@ from todoke.relay.problem import wordings
 from todoke.relay.service import Service, Shared
 from todoke.relay.settings import S3Settings, Settings
 from todoke.relay.web import application
+from tools import clientdocs
 
 ROOT = Path(__file__).parents[1]
 HEAD_ERRORS = """# Error codes
@@ -49,6 +50,7 @@ def documents() -> dict[Path, str]:
             "Todoke operators", [*operators, operator_routes(access, {})]
         ),
         ROOT / "docs/api/asyncapi.yaml": _asyncapi(services),
+        ROOT / "docs/api/client.md": clientdocs.text(),
         ROOT / "docs/errors.md": _errors(),
     }
 

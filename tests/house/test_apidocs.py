@@ -1,10 +1,12 @@
 """The documents that others program against are what the code says: made again and compared."""
 
+import inspect
 import json
 from pathlib import Path
 
 import pytest
 
+from todoke import client
 from tools.apidocs import ROOT, documents
 
 
@@ -14,10 +16,26 @@ def made() -> dict[Path, str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["docs/api/openapi.json", "docs/api/openapi-operator.json", "docs/api/asyncapi.yaml", "docs/errors.md"]
+    "name",
+    [
+        "docs/api/openapi.json",
+        "docs/api/openapi-operator.json",
+        "docs/api/asyncapi.yaml",
+        "docs/api/client.md",
+        "docs/errors.md",
+    ],
 )
 def test_the_generated_document_is_up_to_date(made: dict[Path, str], name: str) -> None:
     assert made[ROOT / name] == (ROOT / name).read_text(encoding="utf-8"), "run make apidocs"
+
+
+def test_every_operation_of_the_client_says_what_it_does_and_of_what_type_everything_is() -> None:
+    for name, method in inspect.getmembers(client.Client, inspect.isfunction):
+        if not name.startswith("_"):
+            parameters = list(inspect.signature(method).parameters.values())
+            assert all(one.annotation is not one.empty for one in parameters if one.name != "self"), name
+            assert (inspect.getdoc(method) or "").rstrip().endswith((".", ":")), name
+            assert getattr(client.AsyncClient, name), name
 
 
 @pytest.mark.parametrize("name", ["openapi.json", "openapi-operator.json"])

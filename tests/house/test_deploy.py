@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from todoke.engines import kafka
-from todoke.events import SERVICES
+from todoke.events import SERVICES, topic_of
+from todoke.relay.kafka import topic_settings
 from todoke.relay.problem import Problem
 from todoke.relay.settings import Settings
 from tools import apidocs
@@ -181,6 +182,28 @@ def test_the_front_knows_every_path_of_the_api_and_nothing_inside() -> None:
     assert [path for path in api["paths"] if _leads_to(public, _filled(path)) is None] == []
     for inside in ("/internal/sessions/ended", "/metrics", "/health/ready", "/v1/operator/session"):
         assert _leads_to(public, inside) is None
+
+
+def test_operators_reach_each_service_on_their_own_listener_only() -> None:
+    public, operators = _fronts().values()
+    for name in SERVICES:
+        assert _leads_to(operators, f"/v1/operator/services/{name}/parked") == name
+    for path, name in (
+        ("session", "registry"),
+        ("offices/9970100018", "registry"),
+        ("messages/x1/trace", "projection"),
+    ):
+        assert _leads_to(operators, f"/v1/operator/{path}") == name
+        assert _leads_to(public, f"/v1/operator/{path}") is None
+    assert _leads_to(operators, "/v1/messages") is None
+
+
+def test_the_topics_of_a_cluster_are_those_that_serve_would_make() -> None:
+    made = list(yaml.safe_load_all((sources.ROOT / "deploy" / "topics.yaml").read_text(encoding="utf-8")))
+    assert [topic["metadata"]["name"] for topic in made] == [topic_of(name) for name in SERVICES]
+    for topic in made:
+        spec = topic["spec"]
+        assert spec == {"partitions": 48, "replicas": 3, "config": topic_settings(3)}
 
 
 def test_the_front_refuses_in_our_words() -> None:

@@ -135,9 +135,11 @@ class Client:
         patience: how long calls are repeated.
         clock: time and chance.
         transport: an httpx transport (a test's, or one with client certificates).
+        sleep: how pauses are waited out (seconds).
 
     Every method raises `ApiError` for a refusal, `Unreachable` when no answer came in time, `NotLoggedIn` without a
-    session, `Unreadable` when something else than Todoke answered.
+    session, `Unreadable` when something else than Todoke answered. What may be repeated without harm is repeated until
+    `patience` ends; the session is renewed when it is time.
     """
 
     def __init__(
@@ -192,7 +194,12 @@ class Client:
             return _silence(failure)
 
     def stream(self, last_event_id: str | None = None) -> Iterator[StreamEvent]:
-        """The office's pushes, for ever, from the first `next` on; a lost connection resumes after the last event."""
+        """The office's pushes, for ever, from the first `next` on; a lost connection resumes after the last event.
+
+        Raises:
+            ApiError: it is refused: 401, 403.
+            NotLoggedIn: the session has ended.
+        """
         reader = StreamReader(last_event_id)
         while True:
             self.run(self.core.freshen())
@@ -314,7 +321,12 @@ class AsyncClient:
             return _silence(failure)
 
     async def stream(self, last_event_id: str | None = None) -> AsyncIterator[StreamEvent]:
-        """The office's pushes, for ever, from the first `next` on; a lost connection resumes after the last event."""
+        """The office's pushes, for ever, from the first `next` on; a lost connection resumes after the last event.
+
+        Raises:
+            ApiError: it is refused: 401, 403.
+            NotLoggedIn: the session has ended.
+        """
         reader = StreamReader(last_event_id)
         while True:
             await self.run(self.core.freshen())

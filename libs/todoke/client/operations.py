@@ -67,7 +67,11 @@ class Paging(Generic[T]):
 
 
 def login(core: Core, c_id: str, c_password: str, kj_id: str, kj_password: str) -> Flow[Session]:
-    """Log in with both steps and keep the session. Raises `ApiError` 401 for a wrong pair, 429 while locked out."""
+    """Log in with both steps and keep the session, which lasts 8 hours at most.
+
+    Raises:
+        ApiError: 401 for a wrong pair, 429 while locked out (`retry_after` in seconds).
+    """
     first = Ask("POST", "/v1/session/system", body={"user_id": c_id, "password": c_password})
     step = yield from core.perform(Call(first, reading(shapes.Step), repeatable=False, bearer=""))
     second = Ask("POST", "/v1/session/office", body={"user_id": kj_id, "password": kj_password})
@@ -78,30 +82,38 @@ def login(core: Core, c_id: str, c_password: str, kj_id: str, kj_password: str) 
 
 
 def refresh(core: Core) -> Flow[Session]:
-    """Renew the session now. Raises `NotLoggedIn` when it has ended."""
+    """Renew the session now; every other call does so by itself. Raises `NotLoggedIn` when it has ended."""
     yield from core.renew(core.logged_in().access_token)
     return core.logged_in()
 
 
 def logout(core: Core) -> Flow[None]:
-    """End the session at the service and forget it."""
+    """End the session at the service and forget it. Raises `NotLoggedIn` when there is none."""
     yield from core.perform(Call(Ask("DELETE", "/v1/session"), nothing, repeatable=False))
     core.end()
 
 
 def change_password(core: Core, which: shapes.Secret, old: str, new: str) -> Flow[None]:
-    """Replace the person's or the office's password."""
+    """Replace the password of the `person` or of the `office`.
+
+    Raises:
+        ApiError: 422 `TDK-PASSWORD-WRONG` for a wrong old one, `TDK-PASSWORD-SHORT` and the like for a new one that
+            may not be used.
+    """
     ask = Ask("POST", "/v1/session/password", body={"which": which, "old": old, "new": new})
     yield from core.perform(Call(ask, nothing, repeatable=False))
 
 
 def sessions(core: Core) -> Flow[tuple[shapes.LoginSession, ...]]:
-    """One's open sessions."""
+    """The person's open sessions, of whatever office. Raises what every call raises."""
     return (yield from core.perform(getting(shapes.Page[shapes.LoginSession], "/v1/session/list"))).items
 
 
 def end_session(core: Core, session_id: UUID | str) -> Flow[None]:
-    """End one of one's other sessions."""
+    """End one of the person's sessions; it stops working everywhere within 5 seconds.
+
+    Raises `ApiError` 404 when it is none of one's own.
+    """
     yield from core.perform(Call(Ask("DELETE", f"/v1/session/{segment(session_id)}"), nothing, repeatable=True))
 
 
@@ -120,8 +132,23 @@ def send(
 ) -> Flow[shapes.Submission]:
     """Send a message; repeated under its key until an answer comes, so it is sent once at most.
 
-    Without `idempotency_key` a fresh one is made: the call may then be repeated inside, but not by the caller.
-    Raises `ApiError` when it is refused at once; the judgement of contents comes later as the message's status.
+    Args:
+        core: the client's own.
+        recipient: office number, ten characters; None when the names of data files say it.
+        sequence: 連番, 14 digits; None when the names say it, or to have one made.
+        text: up to 1,000 characters.
+        files: up to 30, each up to 10 MiB, together up to 30 MiB (`limits` tells what holds).
+        idempotency_key: 1 to 64 visible ASCII characters. Without one a fresh one is made: the call may then be
+            repeated inside, but not by the caller.
+        allow_resend: send although an earlier message with this sequence is still in use.
+
+    Returns:
+        The submission with its receipt; the judgement of the contents comes later as the message's status.
+
+    Raises:
+        ApiError: refused at once and nothing kept: 403 no licence, 409 `TDK-SEQUENCE-USED` or a recipient that does not
+            take part, 413 over a limit, 422 everything else that is wrong with names or recipient.
+        Unreachable: no answer came in time. It may have been sent: the same call with the same key is harmless.
     """
     key = idempotency_key or core.clock.key()
     ask = Ask(
@@ -140,14 +167,22 @@ def check(
     text: str | None = None,
     files: Sequence[Upload] = (),
 ) -> Flow[shapes.Verdict]:
-    """Judge a message without keeping anything of it."""
+    """Judge a message without keeping anything of it; parameters as for `send`.
+
+    Raises:
+        ApiError: what a `send` would be refused for at once, but for a sequence in use.
+    """
     parts = _message_parts(_message(recipient, sequence, text, allow_resend=False), files)
     ask = Ask("POST", "/v1/messages/check", parts=parts)
     return (yield from core.perform(Call(ask, reading(shapes.Verdict), repeatable=True)))
 
 
 def send_batch(core: Core, messages: Sequence[Outgoing]) -> Flow[tuple[shapes.BatchResult, ...]]:
-    """Send up to 200 messages in one request; each has its own result, in the order given."""
+    """Send up to 200 messages (60 MiB) in one request; each has its own result, in the order given.
+
+    Raises:
+        ApiError: the request as a whole is refused: 400 or 422 malformed, 413 over a limit, 429 over the office's rate.
+    """
     described: list[dict[str, Any]] = []
     parts: list[tuple[str, str | None, bytes, str]] = []
     for message in messages:
@@ -167,12 +202,18 @@ def send_batch(core: Core, messages: Sequence[Outgoing]) -> Flow[tuple[shapes.Ba
 
 
 def sent(core: Core, cursor: str | None = None, **filters: Unpack[Filters]) -> Flow[shapes.Page[shapes.Item]]:
-    """One page of what the office has sent, newest first."""
+    """One page of what the office has sent, newest first; `cursor` is the `next` of the page before.
+
+    Raises `ApiError` 422 for a filter or cursor that is none.
+    """
     return (yield from core.perform_list(_list("/v1/sent", cursor, filters)))
 
 
 def received(core: Core, cursor: str | None = None, **filters: Unpack[Filters]) -> Flow[shapes.Page[shapes.Item]]:
-    """One page of what the office has received, newest first."""
+    """One page of what the office has received, newest first; `cursor` is the `next` of the page before.
+
+    Raises `ApiError` 422 for a filter or cursor that is none.
+    """
     return (yield from core.perform_list(_list("/v1/received", cursor, filters)))
 
 
@@ -187,7 +228,10 @@ def each_received(core: Core, **filters: Unpack[Filters]) -> Paging[shapes.Item]
 
 
 def received_since(core: Core, since: int, limit: int = 50) -> Flow[tuple[shapes.Item | shapes.Stub, ...]]:
-    """What came after delivery number `since`, ascending and without a gap; empty when nothing did."""
+    """What came after delivery number `since`, ascending and without a gap; empty when nothing did.
+
+    A `Stub` stands for a message that was recalled, has expired or was erased. `limit` is 1 to 200.
+    """
     ask = Ask("GET", "/v1/received", params={"since": since, "limit": limit})
     return (yield from core.perform_list(Call(ask, _since, repeatable=True)))
 
@@ -205,41 +249,44 @@ def each_received_since(core: Core, since: int = 0, limit: int = 200) -> Paging[
 def search(
     core: Core, box: shapes.Box, text: str, cursor: str | None = None, **filters: Unpack[Filters]
 ) -> Flow[shapes.Page[shapes.Item]]:
-    """One page of a search over office names and numbers, texts and file names."""
+    """One page of a search over office names and numbers, texts and file names.
+
+    At most 5,000 messages are looked through per call: a page may be empty and still have a `next`.
+    """
     body = {**_params(filters), "box": box, "text": text, "cursor": cursor}
     ask = Ask("POST", "/v1/search", body={name: value for name, value in body.items() if value is not None})
     return (yield from core.perform(Call(ask, reading(shapes.Page[shapes.Item]), repeatable=True)))
 
 
 def message(core: Core, message_id: UUID | str) -> Flow[shapes.Message]:
-    """One message with its timeline; `ApiError` 404 when it is not there or not ours."""
+    """One message with its timeline. Raises `ApiError` 404 when it is not there or not ours."""
     return (yield from core.perform(getting(shapes.Message, f"/v1/messages/{segment(message_id)}")))
 
 
 def findings(core: Core, message_id: UUID | str) -> Flow[shapes.Verdict]:
-    """What was found in a message's files."""
+    """What was found in a message's files: at most 200 findings, and the counts of all. Raises `ApiError` 404."""
     return (yield from core.perform(getting(shapes.Verdict, f"/v1/messages/{segment(message_id)}/findings")))
 
 
 def accesses(core: Core, message_id: UUID | str) -> Flow[tuple[shapes.Access, ...]]:
-    """Who fetched a message, and when."""
+    """Who fetched a message, and when (UTC); users of the own side only. Raises `ApiError` 404."""
     path = f"/v1/messages/{segment(message_id)}/accesses"
     return (yield from core.perform(getting(shapes.Page[shapes.Access], path))).items
 
 
 def evidence(core: Core, message_id: UUID | str) -> Flow[Any]:
-    """The record of delivery (送達記録) as JSON."""
+    """The record of delivery (送達記録) as a JSON object: events, hashes, receipts. Raises `ApiError` 404."""
     ask = Ask("GET", f"/v1/messages/{segment(message_id)}/evidence", headers={"Accept": "application/json"})
     return (yield from core.perform(Call(ask, Answer.document, repeatable=True)))
 
 
 def counts(core: Core) -> Flow[shapes.Counts]:
-    """How many messages there are per status."""
+    """How many messages there are per status, in each list."""
     return (yield from core.perform(getting(shapes.Counts, "/v1/counts")))
 
 
 def changes(core: Core, limit: int = 50) -> Flow[tuple[shapes.Change, ...]]:
-    """The office's last changes, newest first."""
+    """The office's last changes, newest first; `limit` is 1 to 200."""
     call = getting(shapes.Page[shapes.Change], "/v1/changes", {"limit": limit})
     return (yield from core.perform(call)).items
 
@@ -263,7 +310,10 @@ def fetch_file(core: Core, message_id: UUID | str, n: int, sha256: str | None = 
 
 
 def fetch_zip(core: Core, message_id: UUID | str) -> Flow[bytes]:
-    """All files of a message as one ZIP."""
+    """All files of a message as one ZIP, under the names they were sent with.
+
+    Raises `ApiError` 404 not there or not ours, 410 recalled, expired or erased.
+    """
     ask = Ask("GET", f"/v1/messages/{segment(message_id)}/zip", headers={"Accept-Encoding": "identity"})
     answer = yield from core.perform(Call(ask, itself, repeatable=True, seconds=DOWNLOAD_SECONDS_MAX))
     return answer.body
@@ -279,7 +329,15 @@ def receipt(core: Core, message_id: UUID | str, sha256: Sequence[str]) -> Flow[s
 
 
 def recall(core: Core, message_id: UUID | str, reason: str) -> Flow[shapes.RecallAnswer]:
-    """Take a message back (取消) before it is 済."""
+    """Take a message back (取消) before it is 済; `reason` has 1 to 200 characters and is shown to the own side only.
+
+    Returns:
+        `recalled` with the moment at which the recipient had opened the content, if it had; `recall_requested` while
+        the message has not arrived: it takes effect on arrival.
+
+    Raises:
+        ApiError: 409 `TDK-ALREADY-DOWNLOADED` and other ends, 404 not there or not ours.
+    """
     ask = Ask("POST", f"/v1/messages/{segment(message_id)}/recall", body={"reason": reason})
     return (yield from core.perform(Call(ask, reading(shapes.RecallAnswer), repeatable=True)))
 

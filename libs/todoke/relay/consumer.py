@@ -527,7 +527,10 @@ class Discipline:
             self._parks_in_a_row += 1
             self._parks_at.append(now)
         self._metrics.parked.inc()
-        self._log.error("parked", subject=item.subject, topic=place.topic, offset=item.raw.offset, error=error)
+        trace = _trace_of(item.raw)
+        self._log.error(
+            "parked", subject=item.subject, topic=place.topic, offset=item.raw.offset, error=error, trace=trace
+        )
         return True
 
     async def _trip(self, error: str) -> None:
@@ -638,6 +641,14 @@ def _identity(raw: Raw) -> _Identity:
         if name == "ce_id" and value is not None:
             return _Identity(value[:64].decode("ascii", "replace"), raw.timestamp)
     return _Identity("?", raw.timestamp)
+
+
+def _trace_of(raw: Raw) -> str | None:
+    """The trace id of a record that may be unreadable (W3C Trace Context, section 3.2.2), or None."""
+    for name, value in raw.headers:
+        if name == "traceparent" and value is not None:
+            return value[3:35].decode("ascii", "replace")
+    return None
 
 
 def _about(item: _Item) -> Event | None:

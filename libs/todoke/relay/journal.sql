@@ -1,8 +1,12 @@
 -- name: say_about_messages!
 -- Write new events of messages into the journal and point to them in the outbox; a fact already said stays said once.
+-- What no request caused (a timer did) carries the trace of what this service said of the message before.
 WITH said AS (
     INSERT INTO journal (message_id, event_id, key, type, version, payload, traceparent, recorded_at)
-    SELECT subject_id, event_id, key, type, version, payload, traceparent, :recorded_at
+    SELECT subject_id, event_id, key, type, version, payload, coalesce(traceparent, (
+               SELECT told.traceparent FROM journal told
+               WHERE told.message_id = subject_id AND told.traceparent IS NOT NULL ORDER BY told.seq LIMIT 1
+           )), :recorded_at
     FROM unnest(:subject_ids::uuid[], :event_ids::uuid[], :keys::text[], :types::text[], :versions::smallint[],
                 :payloads::json[], :traceparents::text[])
         WITH ORDINALITY AS new (subject_id, event_id, key, type, version, payload, traceparent, place)

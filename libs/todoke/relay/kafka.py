@@ -64,17 +64,20 @@ class KafkaAway(Transient):
 # --- topics --------------------------------------------------------------------------------------------------------
 
 
+def topic_settings(replication: int) -> dict[str, str]:
+    """Append time, because retention deletes by timestamp; no compaction; with one replica each batch is flushed."""
+    config = {"cleanup.policy": "delete", "retention.ms": "-1", "message.timestamp.type": "LogAppendTime"}
+    if replication == 1:
+        return config | {"flush.messages": "1"}
+    return config | {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"}
+
+
 async def ensure_topics(servers: str, topics: Sequence[str], *, partitions: int, replication: int) -> None:
     """Make the topics that are missing and wait until each partition has a leader.
 
-    Append time, because retention deletes by timestamp; no compaction; with one replica each batch is flushed.
     Raises `KafkaAway`, `ValueError` for a topic that cannot be made.
     """
-    config = {"cleanup.policy": "delete", "retention.ms": "-1", "message.timestamp.type": "LogAppendTime"}
-    if replication == 1:
-        config["flush.messages"] = "1"
-    else:
-        config |= {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"}
+    config = topic_settings(replication)
     admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=10_000)
     try:
         await asyncio.wait_for(admin.start(), CONNECT_SECONDS)

@@ -190,6 +190,7 @@ class _Watch:
                     *message["headers"],
                     (b"x-content-type-options", b"nosniff"),
                     (b"trace-id", trace[3:35].encode()),
+                    (b"traceparent", trace.encode()),
                 ]
                 if not any(name == b"cache-control" for name, _ in message["headers"]):
                     message["headers"].append((b"cache-control", b"no-store"))

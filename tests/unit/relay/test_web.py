@@ -103,7 +103,7 @@ async def test_a_body_that_is_no_json_is_refused(client: httpx.AsyncClient, body
 
 async def test_the_trace_of_a_request_reaches_what_it_does(client: httpx.AsyncClient) -> None:
     answer = await client.post("/echo", json={"text": "a"}, headers={"traceparent": TRACE})
-    assert answer.json()["trace"] == TRACE
+    assert answer.json()["trace"] == TRACE == answer.headers["traceparent"]
     made = await client.post("/echo", json={"text": "a"}, headers={"traceparent": "rubbish"})
     assert made.json()["trace"] != "rubbish"
     assert made.headers["trace-id"] in made.json()["trace"]

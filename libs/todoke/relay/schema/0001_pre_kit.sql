@@ -240,7 +240,7 @@ BEGIN
     EXECUTE format('GRANT SELECT, INSERT ON journal, journal_office TO %I', worker);
     EXECUTE format('GRANT USAGE ON SEQUENCE journal_seq TO %I, %I', worker, api);
     EXECUTE format('GRANT INSERT ON journal, journal_office, outbox TO %I', api);
-    EXECUTE format('GRANT SELECT (message_id, event_id, seq) ON journal TO %I', api);
+    EXECUTE format('GRANT SELECT (message_id, event_id, seq, traceparent) ON journal TO %I', api);
     EXECUTE format('GRANT SELECT (subject_id, event_id, seq) ON journal_office TO %I', api);
     REVOKE ALL ON FUNCTION partition_by_month(regclass), top_up_months() FROM PUBLIC;
     EXECUTE format('GRANT EXECUTE ON FUNCTION top_up_months() TO %I', worker);

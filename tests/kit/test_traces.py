@@ -1,0 +1,40 @@
+"""W3C Trace Context through the kit: from the record that was heard to what is said of it, and what is parked."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.kit.test_steps import FIRST, assigned, line
+from tests.kit.topology import Count, Topology, poison, undeliverable
+
+pytestmark = [pytest.mark.long]
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+async def test_what_a_clock_causes_carries_the_trace_of_what_was_said_before(topology: Topology) -> None:
+    first = undeliverable(topology.ports, 1)
+    subject = first.subject_id()
+    async with topology.sayer.worker({subject: TRACE}) as tx:
+        tx.say(first)
+    later = undeliverable(topology.ports, 2, message_id=subject, office="9970100216")
+    stranger = undeliverable(topology.ports, 3)
+    async with topology.sayer.worker() as tx:
+        tx.say(later, stranger)
+    async with topology.sayer.worker() as tx:
+        rows = await tx.db.fetch("SELECT message_id, traceparent FROM journal ORDER BY seq")
+    assert [row["traceparent"] for row in rows if row["message_id"] == subject] == [TRACE, TRACE]
+    assert [row["traceparent"] for row in rows if row["message_id"] != subject] == [None]
+
+
+async def test_the_line_about_a_parked_record_names_its_trace(
+    topology: Topology, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = Count()
+    handler.fails = poison
+    discipline, _ = await assigned(topology, handler)
+    record = line(undeliverable(topology.ports, 1), 0)
+    record.headers = [*record.headers, ("traceparent", TRACE.encode())]
+    await discipline.poll({FIRST: [record]})
+    said: Any = capsys.readouterr()
+    assert TRACE[3:35] in json.dumps(said.out + said.err)
