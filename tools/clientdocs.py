@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterator
+from types import GenericAlias
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
@@ -33,7 +34,7 @@ def text() -> str:
 
 def _shapes() -> Iterator[tuple[str, Any]]:
     for name, value in vars(shapes).items():
-        own = inspect.isclass(value) and value.__module__ == shapes.__name__
+        own = name.isidentifier() and inspect.isclass(value) and value.__module__ == shapes.__name__
         if own and issubclass(value, BaseModel) and value is not shapes.Shape and name not in client.__all__:
             yield name, value
 
@@ -93,7 +94,7 @@ def _answer(kind: Any) -> Any:
     if get_origin(kind) is not None and get_origin(kind).__name__ == "Generator":
         return arguments[-1]
     if get_origin(kind) is Paging:
-        return Iterator[arguments[0]]
+        return GenericAlias(Iterator, arguments)
     return kind
 
 
@@ -117,7 +118,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _doc(value: Any) -> str:
-    found = inspect.getdoc(value) or ""
+    found = inspect.cleandoc(value.__doc__ or "")
     lines = [line for line in found.splitlines() if not line.strip().startswith("core: ")]
     return "\n".join(lines)
 

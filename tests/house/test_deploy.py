@@ -188,11 +188,7 @@ def test_operators_reach_each_service_on_their_own_listener_only() -> None:
     public, operators = _fronts().values()
     for name in SERVICES:
         assert _leads_to(operators, f"/v1/operator/services/{name}/parked") == name
-    for path, name in (
-        ("session", "registry"),
-        ("offices/9970100018", "registry"),
-        ("messages/x1/trace", "projection"),
-    ):
+    for path, name in (("session", "registry"), ("offices/9970100018", "registry")):
         assert _leads_to(operators, f"/v1/operator/{path}") == name
         assert _leads_to(public, f"/v1/operator/{path}") is None
     assert _leads_to(operators, "/v1/messages") is None

@@ -1,5 +1,6 @@
 """Who may import whom, beyond what import-linter sees."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,27 @@ def test_each_engine_is_spoken_to_in_one_file() -> None:
         if (top := module.split(".")[0]) in _ENGINE_FILES and path != Path(_ENGINE_FILES[top])
     ]
     assert elsewhere == []
+
+
+_OF_AN_OFFICE = """
+import sys
+from services.__main__ import main
+
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+print(sorted({name.split(".")[0] for name in sys.modules} & {"asyncpg", "aiokafka", "faststream", "fastapi", "minio"}))
+print(sorted(name for name in sys.modules if name.startswith(("services.", "todoke.relay", "todoke.events"))))
+"""
+
+
+@pytest.mark.parametrize("words", [["--help"], ["sent"], ["watch", "--help"]])
+def test_a_command_of_an_office_does_not_wait_for_the_services(words: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _OF_AN_OFFICE, *words]
+    environment = {**os.environ, "TODOKE_SESSION": str(tmp_path / "none.json")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout.splitlines()[-2:] == ["[]", "['services.__main__']"], done.stderr
 
 
 _EMPTY_NAMES = {"util", "utils", "helper", "helpers", "manager", "managers", "common"}
