@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from services.projection.positions import Positions, matches
-from services.projection.reading import Reading
+from services.projection.positions import Positions, Version, matches
+from services.projection.reading import Listed, Reading
 from services.projection.shapes import (
     Changes,
     Counts,
@@ -32,29 +32,36 @@ CHANGES_MAX = 200
 def routes(access: Access, reading: Reading, positions: Positions, streams: Streams, pulse: Pulse) -> APIRouter:
     """The router of projection."""
     router = APIRouter(tags=["lists"])
-    _lists(router, access, reading, _Caching(reading, positions))
+    _lists(router, access, reading, positions)
     _messages(router, access, reading)
     _pushes(router, access, reading, streams, pulse)
     return router
 
 
 class _Caching:
-    """ETags of lists: unchanged lists answer 304 without reading a row."""
+    """The ETags of one request for a list: what the client holds is answered 304, without reading a row."""
 
-    def __init__(self, reading: Reading, positions: Positions) -> None:
-        self._reading = reading
+    def __init__(self, positions: Positions, request: Request, caller: Caller) -> None:
         self._positions = positions
+        self._office = caller.office
+        self._asked = f"{request.url.path}?{request.url.query}"
+        self._if_none_match = request.headers.get("If-None-Match")
 
-    async def etag(self, request: Request, caller: Caller) -> str:
-        """The ETag of what is asked.
+    def held(self, version: Version) -> bool:
+        """Whether the client holds the answer as of this version."""
+        return self._if_none_match is not None and matches(self._etag(version), self._if_none_match)
 
-        It is read before the rows: rows that are newer than it cost a reload, never a stale 304.
-        """
-        version = await self._reading.version(caller.office)
-        return self._positions.etag(caller.office, version, f"{request.url.path}?{request.url.query}")
+    def answer(self, listed: Listed[Page] | Listed[SincePage]) -> Response:
+        """200 with the page, or 304."""
+        version, page = listed
+        etag = self._etag(version)
+        return Response(status_code=304, headers=_caching(etag)) if page is None else _listed(page, etag)
+
+    def _etag(self, version: Version) -> str:
+        return self._positions.etag(self._office, version, self._asked)
 
 
-def _lists(router: APIRouter, access: Access, reading: Reading, caching: _Caching) -> None:
+def _lists(router: APIRouter, access: Access, reading: Reading, positions: Positions) -> None:
     caller_of = Annotated[Caller, Depends(access.caller)]
 
     @router.get("/v1/sent", response_model=Page, responses=_NOT_MODIFIED, summary="The send list, newest first")
@@ -62,10 +69,8 @@ def _lists(router: APIRouter, access: Access, reading: Reading, caching: _Cachin
         """What the office has sent: every message with its status."""
         access.require(caller, "lists")
         await reading.status_reached(caller.office, "sent", query.wait_for)
-        etag = await caching.etag(request, caller)
-        if matches(etag, request.headers.get("If-None-Match")):
-            return _not_modified(etag)
-        return _listed(await reading.sent(caller.office, query, query.limit, query.cursor), etag)
+        caching = _Caching(positions, request, caller)
+        return caching.answer(await reading.sent(caller.office, query, caching.held))
 
     @router.get(
         "/v1/received",
@@ -79,12 +84,10 @@ def _lists(router: APIRouter, access: Access, reading: Reading, caching: _Cachin
         if query.since is not None and (query.any or query.cursor is not None):
             raise Problem("TDK-SINCE-FILTERED", where=[("since", "条件とは一緒に使えません。")])
         await reading.status_reached(caller.office, "received", query.wait_for)
-        etag = await caching.etag(request, caller)
-        if matches(etag, request.headers.get("If-None-Match")):
-            return _not_modified(etag)
+        caching = _Caching(positions, request, caller)
         if query.since is not None:
-            return _listed(await reading.since(caller.office, query.since, query.limit), etag)
-        return _listed(await reading.received(caller.office, query, query.limit, query.cursor), etag)
+            return caching.answer(await reading.since(caller.office, query.since, query.limit, caching.held))
+        return caching.answer(await reading.received(caller.office, query, caching.held))
 
     @router.post("/v1/search", response_model=Page, summary="Search a list")
     async def search(caller: caller_of, asked: SearchBody) -> Response:
@@ -155,10 +158,6 @@ _NOT_MODIFIED: dict[int | str, dict[str, object]] = {304: {"description": "Nothi
 def _listed(page: Page | SincePage, etag: str | None) -> Response:
     headers = {"Cache-Control": "private, no-cache"} if etag is None else _caching(etag)
     return Response(page.model_dump_json(), media_type="application/json", headers=headers)
-
-
-def _not_modified(etag: str) -> Response:
-    return Response(status_code=304, headers=_caching(etag))
 
 
 def _caching(etag: str) -> dict[str, str]:

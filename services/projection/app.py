@@ -5,10 +5,13 @@ import contextlib
 
 from services.projection.api import routes
 from services.projection.bell import CHANNEL, Bell
+from services.projection.filling import Filling
 from services.projection.handlers import Lists
 from services.projection.items import Opener
 from services.projection.positions import Positions
 from services.projection.reading import Reading
+from services.projection.rebuild import Rebuild
+from services.projection.rebuild_api import rebuild_routes
 from services.projection.stream import Streams
 from services.projection.timers import MEASURE_SECONDS, Pulse
 from todoke.events import OperatorActed
@@ -31,7 +34,9 @@ def build(runtime: Runtime) -> Service:
         handlers=(Lists(runtime.metrics.listed_seconds.observe),),
         pace_seconds=0.02,
         routers=(routes(runtime.access, reading, positions, streams, pulse),),
+        operator_routers=(rebuild_routes(runtime.access, Rebuild(runtime)),),
         timers=(Timer("pulse", MEASURE_SECONDS, pulse.measure),),
+        loops={"beside": Filling(runtime).run},
         start=ears.start,
         stop=ears.stop,
     )

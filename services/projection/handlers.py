@@ -30,12 +30,16 @@ store = queries("services.projection")
 
 
 class Lists:
-    """Keep both lists of every office; a repeated event changes nothing."""
+    """Keep both lists of every office; a repeated event changes nothing.
+
+    With `live=False` it fills a read set that nobody sees yet: it pushes nothing, wakes nobody and measures nothing.
+    """
 
     hears: ClassVar[tuple[type[Event], ...]] = HEARD
 
-    def __init__(self, listed: Listed) -> None:
+    def __init__(self, listed: Listed, *, live: bool = True) -> None:
         self._listed = listed
+        self._live = live
 
     async def prepare(self, batch: Batch) -> list[FactRow]:
         """The batch as facts, each event once."""
@@ -48,25 +52,38 @@ class Lists:
         new = {row["event_id"] for row in await store.keep_facts(tx.db, **fact_values(prepared))}
         fresh = [fact for fact in prepared if fact.event_id in new]
         if fresh:
-            ledger = Ledger()
+            ledger = Ledger(feeds=self._live)
             await _Box("sent", tx, ledger).take(fresh)
             await _Box("received", tx, ledger).take([f for f in fresh if in_receive_list(f.event, f.service)])
             await _settle(ledger, tx)
-            tx.after_commit(lambda: self._measure(fresh, tx))
+            if self._live:
+                tx.after_commit(lambda: self._measure(fresh, tx))
         return ()
 
     async def on_parked(self, subjects: Sequence[str], tx: Tx) -> None:
         """Records of these messages are parked here: their rows say 確認中."""
-        await _park(subjects, tx, parked=True)
+        await self._park(subjects, tx, parked=True)
 
     async def on_released(self, subjects: Sequence[str], tx: Tx) -> None:
         """They go on."""
-        await _park(subjects, tx, parked=False)
+        await self._park(subjects, tx, parked=False)
+
+    async def _park(self, subjects: Sequence[str], tx: Tx, *, parked: bool) -> None:
+        ids = [UUID(subject) for subject in subjects if _is_message(subject)]
+        ledger = Ledger(feeds=self._live)
+        event = MessageHeld if parked else MessageReleased
+        for statement in (store.park_sent, store.park_received):
+            for row in await statement(tx.db, ids=ids, parked=parked):
+                ledger.saw(row["office"])
+                if row["listed"]:
+                    ledger.push(row["office"], event.type_name(), row["message_id"], None, tx.now)
+        if ledger.versions:
+            await _settle(ledger, tx)
 
     def _measure(self, fresh: Sequence[FactRow], tx: Tx) -> None:
         now = tx.ports.clock.now()
         for fact in fresh:
-            if isinstance(fact.event, Delivered) and not fact.replay:
+            if isinstance(fact.event, Delivered):
                 self._listed((now - fact.event.package.submitted_at).total_seconds())
 
 
@@ -114,13 +131,17 @@ class _Box:
         if not rows:
             return
         by_id = {row.message_id: row for row in rows}
+        changed = []
         for record in await self._run("lock", ids=_ids(rows), **bounds):
             row = by_id[record["message_id"]]
             before = state_from(record)
             row.was = "listed" if record["listed"] else "unlisted"
             row.state |= before
+            if row.state != before:
+                changed.append(row)
             self._count(row, before.status if record["listed"] else None)
-        await self._run("change", **state_values(rows, self._box), **bounds)
+        if changed:  # a fact that comes after later ones, as most do when topics are heard anew, says nothing new
+            await self._run("change", **state_values(changed, self._box), **bounds)
         completed = [row for row in rows if row.was == "unlisted" and row.package is not None]
         if completed:
             await self._run("complete", **package_values(completed), **bounds)
@@ -137,7 +158,7 @@ class _Box:
             if row.listed and not row.late:
                 self._say(row, fact.event.type_name(), fact.at)
         late = [row.message_id for row in rows.values() if row.late]
-        if late:
+        if late and self._ledger.feeds:
             for found in await store.facts_of_messages(self._tx.db, ids=late, box=self._box, **bounds):
                 self._say(rows[found["message_id"]], found["type"], found["at"])
 
@@ -158,32 +179,28 @@ def _ids(rows: Sequence[Row]) -> list[UUID]:
 
 
 async def _settle(ledger: Ledger, tx: Tx) -> None:
-    """Write counts, versions and feeds, and wake those who wait for these offices."""
+    """Write counts and versions; for the lists that people see also the feeds, and wake those who wait."""
     tallies = ledger.tally_values()
     if tallies["ns"]:
         await store.advance_tally(tx.db, **tallies)
     heads = ledger.head_values()
-    last = {row["office"]: row["change_no"] for row in await store.advance_heads(tx.db, **heads)}
+    await store.advance_heads(tx.db, **heads)
+    if not ledger.feeds:
+        return
     if ledger.changes:
-        await store.add_changes(tx.db, **ledger.numbered(last))
-        long = [(office, number - CHANGES_KEPT) for office, number in last.items() if number > CHANGES_KEPT]
-        if long:
-            await store.trim_changes(tx.db, offices=[office for office, _ in long], upto=[upto for _, upto in long])
+        await _push(ledger, tx)
     for start in range(0, len(heads["offices"]), WAKE_OFFICES_MAX):
         await store.wake(tx.db, offices=" ".join(heads["offices"][start : start + WAKE_OFFICES_MAX]))
 
 
-async def _park(subjects: Sequence[str], tx: Tx, *, parked: bool) -> None:
-    ids = [UUID(subject) for subject in subjects if _is_message(subject)]
-    ledger = Ledger()
-    for statement in (store.park_sent, store.park_received):
-        for row in await statement(tx.db, ids=ids, parked=parked):
-            ledger.saw(row["office"])
-            if row["listed"]:
-                event = MessageHeld if parked else MessageReleased
-                ledger.push(row["office"], event.type_name(), row["message_id"], None, tx.now)
-    if ledger.versions:
-        await _settle(ledger, tx)
+async def _push(ledger: Ledger, tx: Tx) -> None:
+    """Number the changes and write them into the feeds, which keep their newest."""
+    drawn = await store.advance_feeds(tx.db, **ledger.feed_values())
+    last = {row["office"]: row["change_no"] for row in drawn}
+    await store.add_changes(tx.db, **ledger.numbered(last))
+    long = [(office, number - CHANGES_KEPT) for office, number in last.items() if number > CHANGES_KEPT]
+    if long:
+        await store.trim_changes(tx.db, offices=[office for office, _ in long], upto=[upto for _, upto in long])
 
 
 def _is_message(subject: str) -> bool:

@@ -19,6 +19,7 @@ TEXT_CHARACTERS_MAX = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SENT = struct.Struct(">qi16s")
 _NUMBER = struct.Struct(">q")
+_VERSION = struct.Struct(">iq")
 
 
 class SentPlace(NamedTuple):
@@ -28,6 +29,19 @@ class SentPlace(NamedTuple):
     place: int
     message_id: UUID
 
+
+class Version(NamedTuple):
+    """How far an office's lists have come: the read set, and how many facts the lists are made of there.
+
+    The same version means the same lists. Nothing follows from the versions of two read sets.
+    """
+
+    edition: int
+    facts: int
+
+
+NOTHING_LISTED = Version(0, 0)
+"""The version of an office that no fact was heard of yet, the same in every read set."""
 
 NEWEST_SENT = SentPlace(datetime.max.replace(tzinfo=UTC), 2**31 - 1, UUID(int=2**128 - 1))
 """Before the first row of every send list."""
@@ -77,9 +91,9 @@ class Positions:
             return None
         return number
 
-    def etag(self, office: str, version: int, asked: str) -> str:
+    def etag(self, office: str, version: Version, asked: str) -> str:
         """The strong ETag (RFC 9110 section 8.8.3) of what was `asked` (path and query) at a version of the lists."""
-        return f'"{_base64(self._mac(office, b"etag", _NUMBER.pack(version), asked.encode()))}"'
+        return f'"{_base64(self._mac(office, b"etag", _VERSION.pack(*version), asked.encode()))}"'
 
     def _text(self, office: str, kind: bytes, payload: bytes) -> str:
         return _base64(payload + self._mac(office, kind, payload))

@@ -5,12 +5,12 @@ import json
 import unicodedata
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 from services.projection.bell import Bell
 from services.projection.items import Opener, Record, item_of, stub_of
-from services.projection.positions import Positions, SentPlace
+from services.projection.positions import NOTHING_LISTED, Positions, SentPlace, Version
 from services.projection.rules import RANKS, RECEIVED_STATUSES, TIMELINE, Box, Status, sender_acted
 from services.projection.shapes import (
     By,
@@ -25,7 +25,9 @@ from services.projection.shapes import (
     MessageAnswer,
     Page,
     Receipts,
+    ReceivedQuery,
     SearchBody,
+    SentQuery,
     SincePage,
     Stub,
     TimelineEntry,
@@ -58,6 +60,12 @@ _TO_HIRAGANA = {code: code - 0x60 for code in _KATAKANA}
 
 T = TypeVar("T")
 
+Held: TypeAlias = Callable[[Version], bool]
+"""Whether the client has what it asks for, as of a version."""
+
+Listed: TypeAlias = tuple[Version, T | None]
+"""The version of the office's lists, and what was asked for unless the client holds it."""
+
 reads = queries("services.projection", "reads.sql")
 
 
@@ -74,35 +82,58 @@ class Reading:
 
     # --- lists --------------------------------------------------------------------------------------------------------
 
-    async def version(self, office: str) -> int:
-        """How many facts the office's lists are made of: the same number, the same lists."""
-        async with self._db.api(office) as tx:
-            return await reads.version(tx.db, office=office) or 0
-
-    async def sent(self, office: str, filters: Filters, limit: int, cursor: str | None) -> Page:
+    async def sent(self, office: str, query: SentQuery, held: Held) -> Listed[Page]:
         """A page of the send list. Raises `Problem` 422 `TDK-CURSOR`."""
-        rows = await self._sent_rows(office, filters, limit + 1, self._positions.read_sent(office, cursor))
+        after, limit = self._positions.read_sent(office, query.cursor), query.limit
+        version, rows = await self._listed(
+            office, held, lambda tx: self._sent_rows(tx, office, query, limit + 1, after)
+        )
+        if rows is None:
+            return version, None
         items = await self._opener.items(rows[:limit], "sent")
         more = len(rows) > limit
-        return Page(items=items, next=self._positions.sent(office, _place(rows[limit - 1])) if more else None)
+        return version, Page(items=items, next=self._positions.sent(office, _place(rows[limit - 1])) if more else None)
 
-    async def received(self, office: str, filters: Filters, limit: int, cursor: str | None) -> Page:
+    async def received(self, office: str, query: ReceivedQuery, held: Held) -> Listed[Page]:
         """A page of the receive list. Raises `Problem` 422 `TDK-CURSOR`."""
-        rows = await self._received_rows(office, filters, limit + 1, self._positions.read_received(office, cursor))
+        below, limit = self._positions.read_received(office, query.cursor), query.limit
+        version, rows = await self._listed(
+            office, held, lambda tx: self._received_rows(tx, office, query, limit + 1, below)
+        )
+        if rows is None:
+            return version, None
         items = await self._opener.items(rows[:limit], "received")
         last = rows[limit - 1]["delivery_no"] if len(rows) > limit else None
-        return Page(items=items, next=None if last is None else self._positions.received(office, last))
+        return version, Page(items=items, next=None if last is None else self._positions.received(office, last))
 
-    async def since(self, office: str, since: int, limit: int) -> SincePage:
+    async def since(self, office: str, since: int, limit: int, held: Held) -> Listed[SincePage]:
         """What was delivered after a number: every number in order, up to the first that is not there yet."""
-        async with self._db.api(office) as tx:
-            rows = await reads.received_since(tx.db, office=office, newest=self._newest(), since=since, rows_max=limit)
+        newest = self._newest()
+        version, rows = await self._listed(
+            office,
+            held,
+            lambda tx: reads.received_since(tx.db, office=office, newest=newest, since=since, rows_max=limit),
+        )
+        if rows is None:
+            return version, None
         dense = [row for place, row in enumerate(rows, since + 1) if row["delivery_no"] == place]
         keys = await self._opener.keys(dense)
         items: list[Item | Stub] = [
             stub_of(row) or item_of(row, "received", self._opener.manifest(row, "received", keys)) for row in dense
         ]
-        return SincePage(items=items)
+        return version, SincePage(items=items)
+
+    async def _listed(
+        self, office: str, held: Held, read: Callable[[Tx], Awaitable[Sequence[Record]]]
+    ) -> tuple[Version, Sequence[Record] | None]:
+        """The version of the office's lists and, unless the client holds it, rows.
+
+        The version is read first: rows that are newer than it cost a reload, never a stale answer.
+        """
+        async with self._db.api(office) as tx:
+            row = await reads.version(tx.db, office=office)
+            version = NOTHING_LISTED if row is None else Version(row["edition"], row["version"])
+            return version, None if held(version) else await read(tx)
 
     async def search(self, office: str, asked: SearchBody) -> Page:
         """One page of a search; at most `SEARCHED_MAX` messages are looked through, then the cursor goes on.
@@ -269,27 +300,26 @@ class Reading:
     async def _rows(
         self, box: Box, office: str, filters: Filters, rows_max: int, cursor: str | None
     ) -> Sequence[Record]:
-        if box == "sent":
-            return await self._sent_rows(office, filters, rows_max, self._positions.read_sent(office, cursor))
-        return await self._received_rows(office, filters, rows_max, self._positions.read_received(office, cursor))
-
-    async def _sent_rows(self, office: str, filters: Filters, rows_max: int, after: SentPlace) -> Sequence[Record]:
         async with self._db.api(office) as tx:
-            rows: Sequence[Record] = await reads.page_of_sent(
-                tx.db,
-                office=office,
-                newest=self._newest(),
-                rows_max=rows_max,
-                **after._asdict(),
-                **filters.values(),
-            )
+            if box == "sent":
+                return await self._sent_rows(tx, office, filters, rows_max, self._positions.read_sent(office, cursor))
+            below = self._positions.read_received(office, cursor)
+            return await self._received_rows(tx, office, filters, rows_max, below)
+
+    async def _sent_rows(
+        self, tx: Tx, office: str, filters: Filters, rows_max: int, after: SentPlace
+    ) -> Sequence[Record]:
+        rows: Sequence[Record] = await reads.page_of_sent(
+            tx.db, office=office, newest=self._newest(), rows_max=rows_max, **after._asdict(), **filters.values()
+        )
         return rows
 
-    async def _received_rows(self, office: str, filters: Filters, rows_max: int, below: int) -> Sequence[Record]:
-        async with self._db.api(office) as tx:
-            rows: Sequence[Record] = await reads.page_of_received(
-                tx.db, office=office, newest=self._newest(), below=below, rows_max=rows_max, **filters.values()
-            )
+    async def _received_rows(
+        self, tx: Tx, office: str, filters: Filters, rows_max: int, below: int
+    ) -> Sequence[Record]:
+        rows: Sequence[Record] = await reads.page_of_received(
+            tx.db, office=office, newest=self._newest(), below=below, rows_max=rows_max, **filters.values()
+        )
         return rows
 
     def _after(self, box: Box, office: str, row: Record) -> str:

@@ -1,6 +1,6 @@
--- name: version$
--- How far the office's lists have come; null for an office that has none yet.
-SELECT version FROM head WHERE office = :office;
+-- name: version^
+-- How far the office's lists have come, and in which read set; nothing for an office that has none yet.
+SELECT edition, version FROM head WHERE office = :office;
 
 -- name: page_of_sent
 -- A page of the send list, newest first, after a place; `newest` keeps the months to come out of the plan.
@@ -105,7 +105,7 @@ WHERE office = :office AND change_no > :after ORDER BY change_no LIMIT :rows_max
 
 -- name: last_change$
 -- The number of the office's newest change.
-SELECT change_no FROM head WHERE office = :office;
+SELECT change_no FROM feed WHERE office = :office;
 
 -- name: pulse^
 -- How the pipeline was when it was last measured.

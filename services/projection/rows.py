@@ -56,11 +56,6 @@ class HeardEvent(Protocol):
         """When it was recorded."""
         ...
 
-    @property
-    def replay(self) -> bool:
-        """Whether it is read again for a rebuild."""
-        ...
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FactRow:
@@ -70,13 +65,12 @@ class FactRow:
     event_id: UUID
     service: str
     at: datetime
-    replay: bool
 
     @classmethod
     def of(cls, heard: HeardEvent) -> "FactRow":
         """The fact of a heard record."""
         at = happened_at(heard.event, heard.time)
-        return cls(heard.event, heard.event_id, heard.service, at, heard.replay)
+        return cls(heard.event, heard.event_id, heard.service, at)
 
 
 def fact_values(facts: Sequence[FactRow]) -> dict[str, list[Any]]:
@@ -239,9 +233,13 @@ class Change:
 
 
 class Ledger:
-    """What a batch does to offices: counts, versions and changes, summed up before anything is written."""
+    """What a batch does to offices: counts, versions and changes, summed up before anything is written.
 
-    def __init__(self) -> None:
+    Without `feeds` nothing is pushed: the read set that is filled is not the one that people see.
+    """
+
+    def __init__(self, *, feeds: bool) -> None:
+        self.feeds = feeds
         self.tallies: Counter[tuple[str, str, str]] = Counter()
         self.versions: Counter[str] = Counter()
         self.changes: list[Change] = []
@@ -261,7 +259,7 @@ class Ledger:
     def push(self, office: str, type_name: str, message_id: UUID, delivery_no: int | None, at: datetime) -> None:
         """Add a fact to the office's feed, if facts of its type are pushed."""
         event = PUSHED.get(type_name)
-        if event is not None:
+        if event is not None and self.feeds:
             self.changes.append(Change(office, event, message_id, delivery_no, at))
 
     def tally_values(self) -> dict[str, list[Any]]:
@@ -276,13 +274,14 @@ class Ledger:
 
     def head_values(self) -> dict[str, list[Any]]:
         """The columns of `advance_heads`."""
+        offices = sorted(self.versions)
+        return {"offices": offices, "versions": [self.versions[office] for office in offices]}
+
+    def feed_values(self) -> dict[str, list[Any]]:
+        """The columns of `advance_feeds`."""
         pushed = Counter(change.office for change in self.changes)
-        offices = sorted({*self.versions, *pushed})
-        return {
-            "offices": offices,
-            "versions": [self.versions[office] for office in offices],
-            "changes": [pushed[office] for office in offices],
-        }
+        offices = sorted(pushed)
+        return {"offices": offices, "changes": [pushed[office] for office in offices]}
 
     def numbered(self, last: Mapping[str, int]) -> dict[str, list[Any]]:
         """The columns of `add_changes`: each office's changes get the numbers that end with `last[office]`."""

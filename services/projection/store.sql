@@ -168,14 +168,19 @@ FROM unnest(:offices::text[], :boxes::text[], :statuses::text[], :ns::bigint[]) 
 ORDER BY office, box, status
 ON CONFLICT (office, box, status) DO UPDATE SET n = tally.n + excluded.n;
 
--- name: advance_heads
--- Count new facts and draw numbers for new changes, in key order; answers the last change number of each office.
-INSERT INTO head (office, version, change_no)
-SELECT office, version, changes
-FROM unnest(:offices::text[], :versions::bigint[], :changes::bigint[]) AS new (office, version, changes)
+-- name: advance_heads!
+-- Count the facts that offices may see from now on, in key order.
+INSERT INTO head (office, version)
+SELECT office, version FROM unnest(:offices::text[], :versions::bigint[]) AS new (office, version)
 ORDER BY office
-ON CONFLICT (office) DO UPDATE
-SET version = head.version + excluded.version, change_no = head.change_no + excluded.change_no
+ON CONFLICT (office) DO UPDATE SET version = head.version + excluded.version;
+
+-- name: advance_feeds
+-- Draw numbers for new changes, in key order; answers the last number of each office.
+INSERT INTO feed (office, change_no)
+SELECT office, changes FROM unnest(:offices::text[], :changes::bigint[]) AS new (office, changes)
+ORDER BY office
+ON CONFLICT (office) DO UPDATE SET change_no = feed.change_no + excluded.change_no
 RETURNING office, change_no;
 
 -- name: add_changes!

@@ -191,6 +191,11 @@ class Stack:
             os.close(end)
 
 
+def where_it_hears(service: str) -> str:
+    """The schema in which a service keeps how far it has heard, and what it holds."""
+    return "projection_lists" if service == "projection" else service
+
+
 def _is_ready(port: int) -> bool:
     try:
         answer = httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=10)

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from tests.faults.stack import Stack
+from tests.faults.stack import Stack, where_it_hears
 from tests.faults.traffic import RECIPIENTS, SENDERS, Traffic, client_of, picture, until
 from todoke.client import AsyncClient, Upload
 from todoke.events import Actor, MessageUndeliverable, record_of, topic_of
@@ -47,7 +47,8 @@ async def put_broken(stack: Stack, message_id: UUID, damage: str) -> None:
 
 async def state_of_hold(stack: Stack, service: str, message_id: UUID) -> str | None:
     """`held`, `retry`, `discard`, `released`, `discarded`, or None."""
-    rows = await stack.fetch(f"SELECT state FROM {service}.hold WHERE subject = $1", str(message_id))  # noqa: S608
+    hold = f"{where_it_hears(service)}.hold"
+    rows = await stack.fetch(f"SELECT state FROM {hold} WHERE subject = $1", str(message_id))  # noqa: S608
     return str(rows[0]["state"]) if rows else None
 
 

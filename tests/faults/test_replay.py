@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from tests.faults.outside import Outside
-from tests.faults.stack import WORKERS, Stack
+from tests.faults.stack import WORKERS, Stack, where_it_hears
 from tests.faults.traffic import RECIPIENTS, SENDERS, Traffic, client_of, picture, until
 from todoke.client import Upload
 from todoke.client.shapes import MailTarget, NotificationSettings
@@ -22,7 +22,7 @@ async def state(stack: Stack) -> dict[str, str]:
         "SELECT schemaname || '.' || tablename AS name, tablename FROM pg_tables t "
         "WHERE schemaname = ANY($1) AND NOT EXISTS (SELECT 1 FROM pg_inherits i "
         "WHERE i.inhrelid = format('%I.%I', t.schemaname, t.tablename)::regclass) ORDER BY 1",
-        list(WORKERS),
+        [*WORKERS, where_it_hears("projection")],
     )
     found = {}
     async with stack.database() as db:
@@ -40,7 +40,7 @@ async def heard(stack: Stack) -> dict[tuple[str, str, int], int]:
     """How far each service has heard each partition."""
     found: dict[tuple[str, str, int], int] = {}
     for service in WORKERS:
-        rows = await stack.fetch(f"SELECT topic, partition, next FROM {service}.consumer_offset")  # noqa: S608
+        rows = await stack.fetch(f"SELECT topic, partition, next FROM {where_it_hears(service)}.consumer_offset")  # noqa: S608
         found |= {(service, row["topic"], row["partition"]): row["next"] for row in rows}
     return found
 
@@ -57,7 +57,7 @@ async def replay(stack: Stack, before: Mapping[tuple[str, str, int], int], **env
     """Every service forgets how far it has heard, and hears everything again."""
     for service in WORKERS:
         async with stack.database() as db:
-            await db.execute(f"DELETE FROM {service}.consumer_offset")  # noqa: S608
+            await db.execute(f"DELETE FROM {where_it_hears(service)}.consumer_offset")  # noqa: S608
         stack.start(service, **environment)
 
     async def caught_up() -> bool:

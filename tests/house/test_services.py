@@ -107,7 +107,8 @@ def _dump(dsn: str, service: str) -> str:
     assert spec is not None
     assert spec.origin is not None
     program = Path(spec.origin).parent / "pginstall" / "bin" / "pg_dump"
-    command = [str(program), "--schema-only", f"--schema={service}", f"--exclude-table={service}.*_steps", dsn]
+    schemas = [f"--schema={service}", f"--schema={service}_lists"]  # the second where there is one
+    command = [str(program), "--schema-only", *schemas, f"--exclude-table={service}.*_steps", dsn]
     said = subprocess.run(command, capture_output=True, text=True, check=True, env={"LC_ALL": "C.UTF-8"}).stdout
     return "\n".join(_steady(line) for line in said.splitlines())
 

@@ -450,6 +450,11 @@ class Discipline:
         self._passed[place] = last
         self._succeeded([place])
 
+    async def write_down(self) -> None:
+        """Write now how far everything is heard, also behind records that nobody here wants."""
+        async with self._batch:
+            await self._store_passed()
+
     async def _store_passed_if_due(self) -> None:
         now = self._ports.clock.monotonic()
         if self._passed and now - self._passed_at >= PASSED_SECONDS:

@@ -105,6 +105,8 @@ class Host:
             hosted.hearing = await self._hearing(hosted)
             self._keep(f"{service.name}-hear", hosted.hearing.run)
             self._keep(f"{service.name}-holds", lambda: self._settle_holds(hosted))
+        for name, loop in service.loops.items():
+            self._keep(f"{service.name}-{name}", loop)
         timers = (*service.timers, Timer("months", 24 * 3600, lambda: self._top_up(hosted)))
         self._keep(f"{service.name}-timers", lambda: self._run_timers(hosted, timers))
 

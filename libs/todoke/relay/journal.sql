@@ -101,7 +101,7 @@ SELECT 1;
 -- name: default_partitions_used
 -- Default partitions that rows have gone into: their month was missing (their size is known without a right to read).
 SELECT c.relname AS name FROM pg_class c
-WHERE c.relnamespace = current_schema()::regnamespace AND c.relispartition
+WHERE c.relowner = (SELECT nspowner FROM pg_namespace WHERE nspname = current_schema()) AND c.relispartition
   AND pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT' AND pg_relation_size(c.oid) > 0
 ORDER BY c.relname;
 

@@ -45,6 +45,9 @@ SESSION_MS = 6_000
 HEARTBEAT_MS = 1_000
 REBALANCE_MS = 10_000
 POLL_MS = 500
+FOLLOW_MS = 100
+"""The same for a consumer that others wait for: it must come level with the live one in a moment."""
+
 METADATA_MS = 15_000
 """A topic that was made after a consumer had started is noticed after this long (the library's default: 5 minutes)."""
 
@@ -432,6 +435,78 @@ class FastStreamHearing(Hearing):
             finally:
                 await _stop(self.broker)
             self.broker, self._subscriber = subscription(self.discipline, self._servers, self._settings)
+
+
+class _Alone(_Steering):
+    """Steers a consumer without a group: there is nothing to mirror."""
+
+    async def mirror(self, offsets: Mapping[Place, int]) -> None:
+        del offsets
+
+
+class Following:
+    """Hears topics a second time, without a group and never further than another consumer has heard them.
+
+    `upto` answers how far that is, by partition; `rest` is called after each round with the number of records it had,
+    at most `records_max`.
+    """
+
+    def __init__(
+        self,
+        discipline: Discipline,
+        servers: str,
+        *,
+        upto: Callable[[], Awaitable[Mapping[Place, int]]],
+        rest: Callable[[int], Awaitable[None]],
+        records_max: int = BATCH_RECORDS_MAX,
+    ) -> None:
+        self._discipline = discipline
+        self._servers = servers
+        self._upto = upto
+        self._rest = rest
+        self._records_max = records_max
+
+    async def run(self) -> None:
+        """Hear until cancelled. Raises `Transient` when an engine is away; run it again then."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._servers,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            metadata_max_age_ms=METADATA_MS,
+            max_partition_fetch_bytes=FETCH_BYTES_MAX,
+            fetch_max_wait_ms=FOLLOW_MS,
+        )
+        self._discipline.steer = _Alone(lambda: consumer)
+        try:
+            await consumer.start()
+            assigned: set[Place] = set()
+            while True:
+                upto = await self._upto()
+                if upto.keys() != assigned:
+                    consumer.assign([_tp(place) for place in upto])
+                    await self._discipline.assigned(list(upto))
+                    assigned = set(upto)
+                await self._rest(await self._round(consumer, upto))
+        except (KafkaError, OSError, TimeoutError) as trouble:
+            raise KafkaAway(type(trouble).__name__) from trouble
+        finally:
+            await _stop(consumer)
+
+    async def _round(self, consumer: AIOKafkaConsumer, upto: Mapping[Place, int]) -> int:
+        expected = self._discipline.expected
+        behind = [_tp(place) for place, end in upto.items() if expected.get(place, end) < end]
+        if not behind or self._discipline.breaker_open:
+            await self._discipline.write_down()  # whoever waits for us to come level reads it there
+            return 0
+        records = {}
+        for tp, raws in (await consumer.getmany(*behind, timeout_ms=FOLLOW_MS, max_records=self._records_max)).items():
+            place = Place(tp.topic, tp.partition)
+            records[place] = [raw for raw in raws if raw.offset < upto[place]]
+            if len(records[place]) < len(raws):
+                consumer.seek(tp, upto[place])
+        await self._discipline.poll({place: raws for place, raws in records.items() if raws})
+        return sum(map(len, records.values()))
 
 
 def subscription(discipline: Discipline, servers: str, settings: Mapping[str, Any]) -> tuple[KafkaBroker, Any]:

@@ -25,6 +25,9 @@ CONNECT_SECONDS_MAX = 5.0
 COMMAND_SECONDS_MAX = 8.0
 """Longest single statement: a request must be answered within 10 s even when a row stays locked."""
 
+TRANSACTION_SECONDS_MAX = 30.0
+"""Longest transaction: an old snapshot makes every round of every relay slower."""
+
 IDLE_IN_TRANSACTION_MS = 10_000
 """A process that stops in mid-transaction loses it: its locks must not hold up the one that takes over."""
 
@@ -160,11 +163,21 @@ class Database:
 
     @classmethod
     async def open(
-        cls, service: str, *, address: str, passwords: Callable[[str], str], ports: Ports, size: int = 8
+        cls,
+        service: str,
+        *,
+        address: str,
+        passwords: Callable[[str], str],
+        ports: Ports,
+        size: int = 8,
+        lists: str = "lists",
+        seconds_max: float = COMMAND_SECONDS_MAX,
     ) -> "Database":
         """Prepare the pools; connections are made when needed, so the server may still be away.
 
-        `address` is any DSN of the server and database; user and password come from the role.
+        `address` is any DSN of the server and database; user and password come from the role. What can be built anew
+        may stand in a schema of its own, `SERVICE_lists`, where names are looked up first; where there is none,
+        PostgreSQL passes it over. `lists` names another one, `seconds_max` is the longest statement.
         """
         pools = {}
         for kind in ("worker", "api"):
@@ -176,16 +189,17 @@ class Database:
                 min_size=0,
                 max_size=size,
                 timeout=CONNECT_SECONDS_MAX,
-                command_timeout=COMMAND_SECONDS_MAX,
+                command_timeout=seconds_max,
                 statement_cache_size=STATEMENTS_CACHED,
                 reset=_tidy,
                 max_inactive_connection_lifetime=60,
                 server_settings={
-                    "search_path": service,
+                    "search_path": f"{service}_{lists}, {service}",
                     "application_name": role,
                     "timezone": "UTC",
                     "jit": "off",
                     "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+                    "transaction_timeout": str(int(1000 * max(TRANSACTION_SECONDS_MAX, seconds_max))),
                 },
             )
         return cls(service, pools, ports, address)

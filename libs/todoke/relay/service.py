@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,7 @@ class Service:
     """One service, wired: what it says and hears, what it serves, what it does by the clock.
 
     `needs` are the engines without which it cannot serve; `degraded_without` those it can do without for a while.
+    `loops` run for ever in every process that hears for the service, by name.
     `start` and `stop` run in every process that hosts the service, HTTP or worker.
     """
 
@@ -58,6 +59,7 @@ class Service:
     routers: tuple[APIRouter, ...] = ()
     operator_routers: tuple[APIRouter, ...] = ()
     timers: tuple[Timer, ...] = ()
+    loops: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = dataclasses.field(default_factory=dict)
     needs: tuple[str, ...] = ("postgres",)
     degraded_without: tuple[str, ...] = ("kafka",)
     start: Callable[[], Awaitable[None]] | None = None

@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     `kafka` is `host:port,…`; `postgres` an administrator's DSN, used for migrations and as the address of the roles;
     `keys` the folder of key files (0700), apart from the data; `listen` the address of this machine that HTTP is served
     on (every interface of a container: `0.0.0.0`); `address` is what the world calls us, and the issuer of tokens.
+    `rebuild_records_per_second` is how fast lists are built anew beside the live ones (0: as fast as it goes).
     `webhooks_to_private_addresses` lets webhooks go to this machine and to http (practice and tests only).
     """
 
@@ -57,6 +58,7 @@ class Settings(BaseSettings):
     webhooks_to_private_addresses: bool = False
     partitions: int = 6
     replication: int = 1
+    rebuild_records_per_second: int = Field(default=2000, ge=0)
     driver: str = "faststream"
     clock_offset_seconds: float = 0
     trusted_front: str | None = None

@@ -1,8 +1,159 @@
 -- migrate:up
--- The read set: everything here is built from the topics of ingest, validation, routing and storage and from nothing
--- else, so that it can be thrown away and built again. No statement names its schema: a rebuild runs these same steps
--- in a second schema beside this one (`projection_v2`), replays the log into it and then changes the two names in one
--- transaction; the consumer's offsets stand in the same schema and go with it.
+-- The read set (everything that people see in lists, how far the topics were heard for it, and what could not be handled)
+-- stands in a schema of its own, `projection_lists`. It is built from the topics of ingest, validation, routing and
+-- storage and from nothing else, so that it can be thrown away and built again: in `projection_beside`, by another
+-- consumer, and then the two schemas change names. What must live on through that stands in `projection` itself: the
+-- feeds, whose numbers clients hold, and the kit's journal and outbox. Both roles look into `projection_lists` first, so
+-- no statement but those about the rebuild names a schema.
+
+-- How long an office's feed is. The row's lock makes the feed dense and in commit order.
+CREATE TABLE feed (
+    office text PRIMARY KEY,
+    change_no bigint NOT NULL
+) WITH (fillfactor = 70);
+SELECT grant_worker('feed');
+SELECT office_policy('feed', 'office');
+
+-- The change feed of each office, 1, 2, 3 …, written in the transaction that changes the lists: what is pushed is
+-- already in the list. The newest CHANGES_KEPT of an office are kept. It tells what was pushed, in the order in which it
+-- was; the log does not hold that order, so a rebuild leaves the feed alone.
+CREATE TABLE change (
+    office text NOT NULL,
+    change_no bigint NOT NULL,
+    event text NOT NULL,
+    message_id uuid NOT NULL,
+    delivery_no bigint,
+    at timestamptz NOT NULL,
+    PRIMARY KEY (office, change_no)
+);
+SELECT grant_worker('change');
+SELECT office_policy('change', 'office');
+
+-- The health of the whole pipeline as a timer last measured it: since when the oldest message that is neither held nor
+-- at an end has been on its way. No office is named, so everybody may read it.
+CREATE TABLE pulse (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    measured_at timestamptz NOT NULL,
+    oldest_submitted_at timestamptz
+);
+SELECT grant_worker('pulse');
+SELECT public_policy('pulse');
+
+-- One row while a read set stands beside the live one: one that is being built, or, once the two were switched, the one
+-- that was live before, which is kept until `kept_until`. An abandoned one is removed by the process that fills it.
+CREATE TABLE rebuild (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    run uuid NOT NULL,
+    began_at timestamptz NOT NULL,
+    kept_until timestamptz,
+    abandoned boolean NOT NULL DEFAULT false
+);
+SELECT grant_worker('rebuild');
+
+-- Every read set has a number of its own, which is part of every ETag: those of one set say nothing about another.
+CREATE SEQUENCE edition AS integer START 2;
+
+-- Makes an empty read set beside the live one, with the same tables, rights and row-level security. The role that calls
+-- it owns nothing: this runs as the owner, and the schema's name is not for the caller to choose.
+CREATE FUNCTION make_beside() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    home text := current_schema();
+    live text := home || '_lists';
+    beside text := home || '_beside';
+    made regclass;
+    model record;
+    rule record;
+BEGIN
+    EXECUTE format('CREATE SCHEMA %I', beside);
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I, %I', beside, home || '_worker', home || '_api');
+    FOR model IN
+        SELECT c.oid, c.relname, c.relkind = 'p' AS by_month, c.relrowsecurity, c.relforcerowsecurity, c.relacl,
+               coalesce(array_to_string(c.reloptions, ', '), '') AS options
+        FROM pg_class c
+        WHERE c.relnamespace = live::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+    LOOP
+        EXECUTE format('CREATE TABLE %I.%I (LIKE %I.%I INCLUDING ALL)%s%s', beside, model.relname, live, model.relname,
+            CASE WHEN model.by_month THEN ' PARTITION BY RANGE (message_id)' ELSE '' END,
+            CASE WHEN model.options = '' THEN '' ELSE format(' WITH (%s)', model.options) END);
+        made := format('%I.%I', beside, model.relname)::regclass;
+        IF model.by_month THEN
+            PERFORM partition_by_month(made);
+        END IF;
+        IF model.relrowsecurity THEN
+            EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', made);
+        END IF;
+        IF model.relforcerowsecurity THEN
+            EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', made);
+        END IF;
+        FOR rule IN
+            SELECT policyname, cmd, array_to_string(ARRAY(SELECT quote_ident(r) FROM unnest(roles) r), ', ') AS roles,
+                   coalesce(' USING (' || qual || ')', '') || coalesce(' WITH CHECK (' || with_check || ')', '') AS says
+            FROM pg_policies WHERE schemaname = live AND tablename = model.relname
+        LOOP
+            EXECUTE format('CREATE POLICY %I ON %s FOR %s TO %s%s', rule.policyname, made, rule.cmd, rule.roles, rule.says);
+        END LOOP;
+        FOR rule IN SELECT privilege_type, grantee::regrole AS grantee FROM aclexplode(model.relacl) LOOP
+            EXECUTE format('GRANT %s ON %s TO %s', rule.privilege_type, made, rule.grantee);
+        END LOOP;
+    END LOOP;
+    EXECUTE format('ALTER TABLE %I.head ALTER COLUMN edition SET DEFAULT %s', beside, nextval('edition'));
+    -- What an operator gave up (`given_up` stays in the home schema) is passed over here too: it is found by its hold.
+    EXECUTE format('INSERT INTO %I.hold SELECT * FROM %I.hold WHERE state = %L', beside, live, 'discarded');
+END
+$$;
+
+-- The live read set and the one beside it change places. Nobody sees half of it: a statement finds its tables by one
+-- look at the schemas' names. It refuses unless both have heard exactly as much; the caller holds both consumers still.
+CREATE FUNCTION switch_sides() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    live text := current_schema() || '_lists';
+    beside text := current_schema() || '_beside';
+    aside text := current_schema() || '_aside';
+    differs boolean;
+BEGIN
+    EXECUTE format('LOCK TABLE %I.consumer_offset, %I.consumer_offset IN SHARE MODE', live, beside);
+    EXECUTE format('SELECT EXISTS (SELECT FROM %I.consumer_offset l FULL JOIN %I.consumer_offset b USING (topic, partition)'
+        ' WHERE coalesce(l.next, 0) <> coalesce(b.next, 0))', live, beside) INTO differs;
+    IF differs THEN
+        RAISE EXCEPTION 'the two read sets have not heard the same';
+    END IF;
+    EXECUTE format('ALTER SCHEMA %I RENAME TO %I', live, aside);
+    EXECUTE format('ALTER SCHEMA %I RENAME TO %I', beside, live);
+    EXECUTE format('ALTER SCHEMA %I RENAME TO %I', aside, beside);
+END
+$$;
+
+-- Removes the read set beside the live one. Whoever fills it is waited for.
+CREATE FUNCTION drop_beside() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    beside text := current_schema() || '_beside';
+BEGIN
+    EXECUTE format('LOCK TABLE %I.consumer_offset IN ACCESS EXCLUSIVE MODE', beside);
+    EXECUTE format('DROP SCHEMA %I CASCADE', beside);
+END
+$$;
+
+-- From here on everything belongs to the first read set; the kit's tables about hearing go with it.
+DO $$
+DECLARE
+    home text := current_schema();
+    live text := home || '_lists';
+    worker text := home || '_worker';
+    target text;
+BEGIN
+    REVOKE ALL ON FUNCTION make_beside(), switch_sides(), drop_beside() FROM PUBLIC;
+    EXECUTE format('GRANT EXECUTE ON FUNCTION make_beside(), switch_sides(), drop_beside() TO %I', worker);
+    EXECUTE format('CREATE SCHEMA %I', live);
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I, %I', live, worker, home || '_api');
+    FOREACH target IN ARRAY ARRAY['consumer_offset', 'hold', 'parked', 'breaker', 'suspect'] LOOP
+        EXECUTE format('ALTER TABLE %I SET SCHEMA %I', target, live);
+    END LOOP;
+    PERFORM set_config('search_path', format('%I, %I', live, home), true);
+END
+$$;
 
 -- What was heard of a message, once per event: the timeline, and what findings and evidence are made of.
 -- The primary key is what makes a repeated event change nothing: only a row that is new here goes on to the lists.
@@ -121,38 +272,14 @@ CREATE TABLE tally (
 SELECT grant_worker('tally');
 SELECT office_policy('tally', 'office');
 
--- How far an office's lists have come. `version` counts the facts that the office may see (it makes the ETag);
--- `change_no` is the last number of its change feed. The row's lock makes the feed dense and in commit order.
+-- How far an office's lists have come: `version` counts the facts that the office may see. With the number of the read
+-- set it makes the ETag.
 CREATE TABLE head (
     office text PRIMARY KEY,
-    version bigint NOT NULL,
-    change_no bigint NOT NULL
+    edition integer NOT NULL DEFAULT 1,
+    version bigint NOT NULL
 ) WITH (fillfactor = 70);
 SELECT grant_worker('head');
 SELECT office_policy('head', 'office');
-
--- The change feed of each office, 1, 2, 3 …, written in the transaction that changes the lists: what is pushed is
--- already in the list. The newest CHANGES_KEPT of an office are kept.
-CREATE TABLE change (
-    office text NOT NULL,
-    change_no bigint NOT NULL,
-    event text NOT NULL,
-    message_id uuid NOT NULL,
-    delivery_no bigint,
-    at timestamptz NOT NULL,
-    PRIMARY KEY (office, change_no)
-);
-SELECT grant_worker('change');
-SELECT office_policy('change', 'office');
-
--- The health of the whole pipeline as a timer last measured it: since when the oldest message that is neither held nor
--- at an end has been on its way. No office is named, so everybody may read it.
-CREATE TABLE pulse (
-    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-    measured_at timestamptz NOT NULL,
-    oldest_submitted_at timestamptz
-);
-SELECT grant_worker('pulse');
-SELECT public_policy('pulse');
 
 -- migrate:down

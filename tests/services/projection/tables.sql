@@ -1,7 +1,7 @@
 -- name: forget_everything#
 -- An empty read set.
 DELETE FROM fact; DELETE FROM sent; DELETE FROM received; DELETE FROM tally; DELETE FROM head; DELETE FROM change;
-DELETE FROM pulse;
+DELETE FROM pulse; DELETE FROM feed; DELETE FROM consumer_offset; DELETE FROM hold; DELETE FROM given_up;
 
 -- name: facts
 -- Everything heard, without what depends on when it was heard.
@@ -29,7 +29,11 @@ ORDER BY office, box, status;
 
 -- name: heads
 -- How far every office's lists have come.
-SELECT * FROM head ORDER BY office;
+SELECT office, version FROM head ORDER BY office;
+
+-- name: feeds
+-- How long every office's feed is.
+SELECT * FROM feed ORDER BY office;
 
 -- name: changes
 -- All feeds, without the order in which the topics were heard.
@@ -39,14 +43,14 @@ SELECT office, event, message_id, delivery_no, at FROM change ORDER BY office, m
 -- The numbers of all feeds.
 SELECT office, array_agg(change_no ORDER BY change_no) AS numbers FROM change GROUP BY office ORDER BY office;
 
--- name: tables_of_read_set
--- Every table of the read set, and every partition.
+-- name: tables_of_service
+-- Every table with what offices may read, and every partition.
 SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity AS forced, c.relispartition,
        has_table_privilege('projection_api', c.oid, 'SELECT') AS readable,
        has_table_privilege('projection_api', c.oid, 'INSERT, UPDATE, DELETE') AS writable
 FROM pg_class c
-WHERE c.relnamespace = 'projection'::regnamespace AND c.relkind IN ('r', 'p')
-  AND c.relname ~ '^(fact|sent|received|tally|head|change|pulse)(_|$)'
+WHERE c.relnamespace IN ('projection'::regnamespace, 'projection_lists'::regnamespace) AND c.relkind IN ('r', 'p')
+  AND c.relname ~ '^(fact|sent|received|tally|head|feed|change|pulse)(_|$)'
 ORDER BY c.relname;
 
 -- name: see_fact$
@@ -59,6 +63,8 @@ SELECT count(*) FROM received;
 SELECT count(*) FROM tally;
 -- name: see_head$
 SELECT count(*) FROM head;
+-- name: see_feed$
+SELECT count(*) FROM feed;
 -- name: see_change$
 SELECT count(*) FROM change;
 
@@ -78,3 +84,69 @@ ORDER BY submitted_at DESC, place DESC, message_id DESC LIMIT 50;
 EXPLAIN (COSTS OFF) SELECT message_id FROM received
 WHERE recipient = :office AND message_id <= :newest AND delivery_no < :below AND submitted_at IS NOT NULL
 ORDER BY delivery_no DESC LIMIT 50;
+
+-- name: layout
+-- Everything about the tables of a read set that must be the same in another: columns, rights, row security, indexes.
+SELECT c.relname, c.relkind::text, c.relrowsecurity, c.relforcerowsecurity, c.relacl::text, c.reloptions,
+       pg_get_partkeydef(c.oid) AS partition_key, pg_get_userbyid(c.relowner) AS owner,
+       ARRAY(SELECT format('%s %s %s %s', a.attname, a.atttypid::regtype, a.attnotnull, a.attgenerated)
+             FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum) AS columns,
+       ARRAY(SELECT format('%s %s %s %s %s', p.policyname, p.cmd, p.roles, p.qual, p.with_check)
+             FROM pg_policies p WHERE p.schemaname = :schema AND p.tablename = c.relname ORDER BY 1) AS policies,
+       ARRAY(SELECT replace(pg_get_constraintdef(k.oid), :schema || '.', '')
+             FROM pg_constraint k WHERE k.conrelid = c.oid ORDER BY 1) AS constraints,
+       ARRAY(SELECT regexp_replace(pg_get_indexdef(i.indexrelid), 'INDEX \S+ ON (ONLY )?\S+ ', '')
+             FROM pg_index i WHERE i.indrelid = c.oid ORDER BY 1) AS indexes
+FROM pg_class c
+WHERE c.relnamespace = :schema::text::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+ORDER BY c.relname;
+
+-- name: hear_up_to!
+-- As if a partition had been heard so far.
+INSERT INTO consumer_offset (topic, partition, next) VALUES ('t', 0, :next)
+ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next;
+
+-- name: heard$
+-- How far it was heard.
+SELECT next FROM consumer_offset WHERE topic = 't';
+
+-- name: hold_one!
+-- As if the records of a message could not be handled.
+INSERT INTO hold (subject, state, error, held_at) VALUES (:subject, 'held', 'test', now());
+
+-- name: give_up#
+-- As if an operator had given up what is held.
+UPDATE hold SET state = 'discarded' WHERE subject = 'given up';
+INSERT INTO given_up (subject, record, given_up_at) VALUES ('given up', 'event', now());
+
+-- name: holds
+-- What is held.
+SELECT subject FROM hold;
+
+-- name: damage_received!
+-- One row of the receive list is not what it should be.
+UPDATE received SET status = 'expired' WHERE message_id = :message_id;
+
+-- name: lose_sent!
+-- One row of the send list is gone.
+DELETE FROM sent WHERE message_id = :message_id;
+
+-- name: count_tables$
+-- How many tables stand in a schema.
+SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace(:schema) AND relkind IN ('r', 'p');
+
+-- name: make_a_table#
+CREATE TABLE mine (x integer);
+
+-- name: call_make$
+SELECT projection.make_beside();
+
+-- name: call_switch$
+SELECT projection.switch_sides();
+
+-- name: call_drop$
+SELECT projection.drop_beside();
+
+-- name: abandon_whatever!
+-- Whatever stands beside the live read set may go.
+UPDATE rebuild SET abandoned = true;

@@ -1,50 +1,348 @@
-"""A second read set beside the live one: the same steps in another schema, the same log, the same tables."""
+"""A second read set beside the live one: built, compared, switched, kept, abandoned. tests/faults has its consumer."""
 
-from collections.abc import AsyncIterator, Callable
-from importlib import resources
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from datetime import timedelta
+from typing import Any
 
+import asyncpg
+import httpx
 import pytest
 
+from services.projection.filling import Filling, sql
 from services.projection.handlers import Lists
-from todoke.relay.postgres import Database, administrator, queries
+from services.projection.rebuild import KEPT, READY_RECORDS, Rebuild
+from todoke.events import MessageEvent
+from todoke.relay.clock import Ports
+from todoke.relay.handler import Handler, Heard
+from todoke.relay.parking import Parking
+from todoke.relay.postgres import Database
 from todoke.relay.service import Shared
-from todoke.relay.testing import Stage
+from todoke.relay.testing import ManualClock, Stage, heard
+from todoke.relay.tokens import Claims
 
-from .conftest import Story
-from .test_replay import dice, everything, hear, lives, shuffled, told_to
+from .conftest import RECIPIENT, SENDER, Office, Story, tables
+from .test_replay import dice, everything, lives, shuffled
 
-BESIDE = "projection_v2"
+Tell = Callable[..., Story]
+Log = list[Heard[Any]]
+Hears = Callable[[Log], Awaitable[None]]
+WORD = {"reason": "一覧が壊れたため", "ticket": "OPS-12"}
+URL = "/v1/operator/services/projection/rebuild"
 
 
 @pytest.fixture
-async def beside(shared: Shared, read_set: str) -> AsyncIterator[Database]:
-    """Roles, schema and tables of a service of another name, made from projection's own steps."""
-    roles = queries("todoke.relay", "roles.sql")
-    async with administrator(read_set) as db, db.transaction():
-        for service in ("projection", BESIDE):  # it takes the database from everybody else: a clone has no grants yet
-            for name, value in {
-                "todoke.service": service,
-                "todoke.worker_password": shared.secrets.password(f"{service}_worker"),
-                "todoke.api_password": shared.secrets.password(f"{service}_api"),
-            }.items():
-                await roles.set_for_this_transaction(db, name=name, value=value)
-            await roles.make_service(db)
-        for name, value in {"role": f"{BESIDE}_owner", "search_path": BESIDE}.items():
-            await roles.set_for_this_transaction(db, name=name, value=value)
-        for package in ("todoke.relay", "services.projection"):
-            steps = sorted((resources.files(package) / "schema").iterdir(), key=lambda step: step.name)
-            for step in steps:
-                await db.execute(step.read_text(encoding="utf-8").split("-- migrate:down")[0])
-    database = await Database.open(BESIDE, address=read_set, passwords=shared.secrets.password, ports=shared.ports)
+async def beside(shared: Shared, read_set: str, projection: Stage) -> AsyncIterator[Database]:
+    """The database as the consumer of a rebuild sees it; nothing stands beside the live read set afterwards."""
+    database = await Database.open(
+        "projection", address=read_set, passwords=shared.secrets.password, ports=shared.ports, lists="beside"
+    )
     yield database
     await database.close()
+    async with projection.db.worker() as tx:
+        await tables.abandon_whatever(tx.db)
+    await Filling(projection.runtime).due()
+
+
+class Operator:
+    """An operator at the operators' listener."""
+
+    def __init__(self, shared: Shared, client: httpx.AsyncClient) -> None:
+        self._shared = shared
+        self._client = client
+
+    async def ask(self, method: str, path: str = "", body: Any = WORD) -> httpx.Response:
+        ports = self._shared.ports
+        session = str(ports.ids.uuid7())
+        claims = Claims(subject="op-1", office=None, roles=(), licence_until=None, session=session, scope="operator")
+        headers = {"Authorization": f"Bearer {self._shared.tokens.issue(claims, ports.clock.now())}"}
+        return await self._client.request(method, URL + path, json=body, headers=headers)
+
+    async def did(self, method: str, path: str = "", body: Any = WORD) -> Any:
+        answer = await self.ask(method, path, body)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
+
+
+@pytest.fixture
+def operator(shared: Shared, client: httpx.AsyncClient) -> Operator:
+    """An operator with a session."""
+    return Operator(shared, client)
+
+
+def log_of(told: Iterable[tuple[str, MessageEvent]]) -> Log:
+    """Events as records of the log: whoever hears one hears when it was recorded."""
+    return [heard(event, said_by=service) for service, event in told]
+
+
+def deliveries(*stories: Story) -> Log:
+    """Messages that arrive, one after the other."""
+    events = [event for number, story in enumerate(stories, 1) for event in story.until_delivered(number)]
+    return log_of((event.SAID_BY[0], event) for event in events)
+
+
+async def hear(handler: Handler, db: Database, log: Log) -> None:
+    """Let a handler write a log into a database."""
+    prepared = await handler.prepare(log)
+    async with db.worker() as tx:
+        await handler.apply(prepared, tx)
+
+
+@pytest.fixture
+def live(projection: Stage) -> Callable[[Log], Awaitable[None]]:
+    """`live(log)`: the lists that everybody reads have heard this log."""
+    return lambda log: hear(projection.service.handlers[0], projection.db, log)
+
+
+@pytest.fixture
+def rebuilt(operator: Operator, beside: Database) -> Callable[[Log], Awaitable[None]]:
+    """`rebuilt(log)`: a read set beside the live one has heard this log."""
+
+    async def fill(log: Log) -> None:
+        await operator.did("POST")
+        if log:
+            await hear(Lists(lambda _: None, live=False), beside, log)
+
+    return fill
 
 
 async def test_a_read_set_built_beside_the_live_one_equals_it(
-    projection: Stage, beside: Database, tell: Callable[..., Story]
+    projection: Stage, beside: Database, operator: Operator, live: Hears, rebuilt: Hears, tell: Tell
 ) -> None:
     rng = dice(5)
-    log = lives(tell, rng)
-    await hear(projection, log)
-    await told_to(Lists(lambda _: None), beside, shuffled(log, rng))
-    assert await everything(beside) == await everything(projection.db)
+    told = lives(tell, rng)
+    log = log_of(told)
+    await live(log)
+    wanted = await everything(projection.db)
+    await rebuilt([log[told.index(one)] for one in shuffled(told, rng)])
+    assert await everything(beside) == wanted  # feeds among them: the live consumer alone writes those
+    said = await operator.did("POST", "/compare")
+    assert (said["equal"], said["differences"]) == (True, [])
+    assert said["tables"]["fact"] == {"live": len(log), "beside": len(log)}
+    assert set(said["tables"]) == {"fact", "sent", "received", "tally"}
+
+
+async def test_it_has_the_same_tables_rights_and_row_security(
+    projection: Stage, operator: Operator, beside: Database
+) -> None:
+    await operator.did("POST")
+    async with projection.db.worker() as tx:
+        there, made = [
+            [dict(row) for row in await tables.layout(tx.db, schema=schema)]
+            for schema in ("projection_lists", "projection_beside")
+        ]
+    assert made == there
+    assert {table["owner"] for table in made} == {"projection_owner"}
+    async with beside.api(RECIPIENT) as tx:
+        assert await tables.see_received(tx.db) == 0
+
+
+async def test_a_damaged_office_is_found_and_the_switch_heals_it(
+    projection: Stage,
+    operator: Operator,
+    live: Hears,
+    rebuilt: Hears,
+    tell: Tell,
+    sender: Office,
+    recipient: Office,
+) -> None:
+    one, two = tell(), tell()
+    log = deliveries(one, two)
+    await live(log)
+    async with projection.db.worker() as tx:
+        await tables.damage_received(tx.db, message_id=one.message_id)
+        await tables.lose_sent(tx.db, message_id=two.message_id)
+    await rebuilt(log)
+    said = await operator.did("POST", "/compare")
+    assert said["equal"] is False
+    assert said["offices"] == 2
+    assert said["differences"] == [
+        {"office": SENDER, "table": "sent", "live": 1, "beside": 2},
+        {"office": RECIPIENT, "table": "received", "live": 2, "beside": 2},
+    ]
+    await operator.did("POST", "/switch")
+    assert [item["status"] for item in await recipient.items("received")] == ["delivered"] * 2
+    assert len(await sender.items("sent")) == 2
+    assert (await operator.did("POST", "/compare"))["offices"] == 2  # the damage is in the one that is kept now
+
+
+async def test_what_clients_hold_stays_good_over_a_switch(
+    operator: Operator, live: Hears, rebuilt: Hears, tell: Tell, recipient: Office
+) -> None:
+    log = deliveries(tell(), tell(), tell())
+    await live(log)
+    before = await recipient.get("/v1/received", limit="2")
+    etag, cursor = before.headers["ETag"], before.json()["next"]
+    await rebuilt(log)
+    await operator.did("POST", "/switch")
+    # The same page, but a version of another read set: no answer can be taken for one of before.
+    after = await recipient.get("/v1/received", headers={"If-None-Match": etag}, limit="2")
+    assert (after.status_code, after.json()["items"]) == (200, before.json()["items"])
+    assert [item["delivery_no"] for item in await recipient.items("received", limit="2", cursor=cursor)] == [1]
+    assert [item["delivery_no"] for item in await recipient.items("received", since="1")] == [2, 3]
+    again = await recipient.get("/v1/received", headers={"If-None-Match": after.headers["ETag"]}, limit="2")
+    assert again.status_code == 304
+    await operator.did("POST", "/switch")
+    back = await recipient.get("/v1/received", headers={"If-None-Match": after.headers["ETag"]}, limit="2")
+    assert back.status_code == 200
+
+
+async def test_the_feed_goes_on_over_a_switch(
+    projection: Stage, operator: Operator, live: Hears, rebuilt: Hears, tell: Tell, recipient: Office
+) -> None:
+    one, two = tell(), tell()
+    log = deliveries(one)
+    await live(log)
+    changes = await recipient.items("changes")
+    await rebuilt(log)
+    await operator.did("POST", "/switch")
+    assert await recipient.items("changes") == changes
+    await projection.hear(*two.until_delivered(2))
+    async with projection.db.worker() as tx:
+        rows = await tables.numbers(tx.db)
+    assert {row["office"]: row["numbers"] for row in rows}[RECIPIENT] == [1, 2]
+
+
+async def test_after_a_switch_the_old_one_is_kept_for_a_day_and_can_be_gone_back_to(
+    projection: Stage, operator: Operator, rebuilt: Hears, ports: Ports
+) -> None:
+    await rebuilt([])
+    assert (await operator.did("GET", body=None))["state"] == "ready"
+    switched = await operator.did("POST", "/switch")
+    now = await operator.did("GET", body=None)
+    assert (now["state"], now["kept_until"]) == ("none", switched["kept_until"])
+    assert (await operator.ask("POST")).json()["code"] == "TDK-REBUILD-THERE"
+    filling = Filling(projection.runtime)
+    assert await filling.due() is not None  # it goes on hearing
+    await operator.did("POST", "/switch")
+    assert isinstance(ports.clock, ManualClock)
+    ports.clock.move(KEPT + timedelta(minutes=1))
+    assert await filling.due() is None
+    async with projection.db.worker() as tx:
+        assert await tables.count_tables(tx.db, schema="projection_beside") == 0
+    assert (await operator.ask("POST", "/switch")).json()["code"] == "TDK-REBUILD-NONE"
+
+
+async def test_an_abandoned_one_is_removed_and_another_can_begin(
+    projection: Stage, operator: Operator, rebuilt: Hears
+) -> None:
+    await rebuilt([])
+    first = (await operator.did("GET", body=None))["run"]
+    await operator.did("DELETE")
+    assert (await operator.did("GET", body=None))["state"] == "none"
+    assert (await operator.ask("DELETE")).json()["code"] == "TDK-REBUILD-NONE"
+    again = asyncio.create_task(operator.did("POST"))  # waits for the removal
+    await asyncio.sleep(0)
+    await Filling(projection.runtime).due()
+    assert (await again)["run"] != first
+
+
+async def test_one_that_lags_is_neither_compared_nor_switched(
+    projection: Stage, beside: Database, operator: Operator
+) -> None:
+    await operator.did("POST")
+    for records, state in ((READY_RECORDS + 1, "running"), (READY_RECORDS, "ready")):
+        async with projection.db.worker() as tx:
+            await tables.hear_up_to(tx.db, next=records)
+        now = await operator.did("GET", body=None)
+        assert (now["state"], now["progress"]) == (state, {"heard": 0, "total": records})
+        for path in ("/compare", "/switch"):  # the near one is waited for, but nobody fills it here
+            assert (await operator.ask("POST", path)).json()["code"] == "TDK-REBUILD-NOT-READY"
+    async with beside.worker() as tx:
+        await tables.hear_up_to(tx.db, next=READY_RECORDS)
+    await operator.did("POST", "/switch")
+
+
+async def test_a_switch_waits_for_the_live_consumers_transaction(
+    projection: Stage, beside: Database, operator: Operator
+) -> None:
+    await operator.did("POST")
+    async with projection.db.worker() as tx:
+        await tables.hear_up_to(tx.db, next=1)
+    async with beside.worker() as tx:
+        await tables.hear_up_to(tx.db, next=2)
+    async with projection.db.worker() as tx:
+        await tables.hear_up_to(tx.db, next=2)
+        switching = asyncio.create_task(operator.did("POST", "/switch"))
+        done, _ = await asyncio.wait({switching}, timeout=0.5)
+        assert not done
+    await switching
+
+
+async def test_a_live_transaction_that_waited_for_the_switch_goes_into_the_new_read_set(
+    projection: Stage, beside: Database, operator: Operator
+) -> None:
+    async def heard_one_more() -> None:
+        async with projection.db.worker() as tx:
+            await tables.hear_up_to(tx.db, next=5)
+
+    async def heard_by(db: Database) -> int | None:
+        async with db.worker() as tx:
+            found: int | None = await tables.heard(tx.db)
+            return found
+
+    await operator.did("POST")
+    for db in (projection.db, beside):
+        async with db.worker() as tx:
+            await tables.hear_up_to(tx.db, next=4)
+    async with Rebuild(projection.runtime)._level() as tx:
+        waiting = asyncio.create_task(heard_one_more())
+        done, _ = await asyncio.wait({waiting}, timeout=0.3)
+        assert not done
+        await sql.switch(tx.db)
+    await waiting
+    assert (await heard_by(projection.db), await heard_by(beside)) == (5, 4)
+
+
+async def test_what_could_not_be_heard_goes_with_its_read_set(
+    projection: Stage, beside: Database, operator: Operator
+) -> None:
+    async with projection.db.worker() as tx:
+        await tables.hold_one(tx.db, subject="a")
+    await operator.did("POST")
+    async with beside.worker() as tx:
+        await tables.hold_one(tx.db, subject="b")
+    assert (await operator.did("GET", body=None))["held"] == 1
+    await operator.did("POST", "/switch")
+    async with projection.db.worker() as tx:
+        assert [row["subject"] for row in await tables.holds(tx.db)] == ["b"]
+    async with beside.worker() as tx:
+        assert [row["subject"] for row in await tables.holds(tx.db)] == ["a"]
+
+
+async def test_what_an_operator_gave_up_is_not_asked_for_again(
+    projection: Stage, beside: Database, operator: Operator
+) -> None:
+    async with projection.db.worker() as tx:
+        await tables.hold_one(tx.db, subject="held")
+        await tables.hold_one(tx.db, subject="given up")
+        await tables.give_up(tx.db)
+    await operator.did("POST")
+    async with beside.worker() as tx:
+        known = await Parking("projection", (), beside, tx.ports, projection.runtime.log, says_holds=False).lock(
+            tx, ["held", "given up"]
+        )
+    assert (known.held, known.given_up) == (frozenset(), {("given up", "event")})
+
+
+async def test_only_the_owner_makes_tables_and_only_the_worker_may_ask_it_to(projection: Stage) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with projection.db.worker() as tx:
+            await tables.make_a_table(tx.db)
+    for call in (tables.call_make, tables.call_switch, tables.call_drop):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            async with projection.db.api(SENDER) as tx:
+                await call(tx.db)
+
+
+@pytest.mark.parametrize("body", [{}, {"reason": "理由"}, {"reason": " ", "ticket": "1"}, {**WORD, "ticket": "二 番"}])
+async def test_every_change_needs_a_reason_and_a_ticket(operator: Operator, body: Any) -> None:
+    for method, path in (("POST", ""), ("POST", "/switch"), ("DELETE", "")):
+        assert (await operator.ask(method, path, body)).status_code == 422
+
+
+async def test_offices_may_do_none_of_it(sender: Office, client: httpx.AsyncClient) -> None:
+    for method, path in (("GET", ""), ("POST", ""), ("POST", "/compare"), ("POST", "/switch"), ("DELETE", "")):
+        answer = await client.request(method, URL + path, json=WORD, headers=sender.headers)
+        assert answer.status_code == 403
+        assert (await client.request(method, URL + path, json=WORD)).status_code == 401

@@ -13,7 +13,7 @@ from todoke.relay.testing import Stage
 from .conftest import RECIPIENT, SENDER, STRANGER, Office, Story, tables
 
 Tell = Callable[..., Story]
-TABLES = ("fact", "sent", "received", "tally", "head", "change")
+TABLES = ("fact", "sent", "received", "tally", "head", "feed", "change")
 
 
 async def visible(db: Database, office: str | None) -> dict[str, int]:
@@ -29,17 +29,17 @@ async def test_row_level_security_shows_the_api_role_its_own_office_only(project
     assert await visible(projection.db, STRANGER) == nothing
     assert await visible(projection.db, None) == nothing
     assert await visible(projection.db, SENDER) == {
-        "fact": 8, "sent": 2, "received": 0, "tally": 2, "head": 1, "change": 2,
+        "fact": 8, "sent": 2, "received": 0, "tally": 2, "head": 1, "feed": 1, "change": 2,
     }  # fmt: skip
     # Of the delivered message submission, acceptance, delivery; of the other one the two that carry no news of it.
     assert await visible(projection.db, RECIPIENT) == {
-        "fact": 5, "sent": 0, "received": 1, "tally": 1, "head": 1, "change": 1,
+        "fact": 5, "sent": 0, "received": 1, "tally": 1, "head": 1, "feed": 1, "change": 1,
     }  # fmt: skip
 
 
 async def test_the_api_role_reads_only_and_no_partition_directly(projection: Stage) -> None:
     async with projection.db.worker() as tx:
-        rows = await tables.tables_of_read_set(tx.db)
+        rows = await tables.tables_of_service(tx.db)
     whole = [row for row in rows if not row["relispartition"]]
     assert {row["relname"] for row in whole} == {*TABLES, "pulse"}
     assert all(row["forced"] and row["readable"] for row in whole)

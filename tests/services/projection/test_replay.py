@@ -119,7 +119,7 @@ async def everything(db: Database) -> dict[str, list[dict[str, Any]]]:
     async with db.worker() as tx:
         found = {
             name: [dict(row) for row in await getattr(tables, name)(tx.db)]
-            for name in ("facts", "sent", "received", "tallies", "recount", "heads", "changes", "numbers")
+            for name in ("facts", "sent", "received", "tallies", "recount", "heads", "feeds", "changes", "numbers")
         }
     for fact in found["facts"]:
         if fact["type"] in ("MessageAccepted", "MessageRouted"):
@@ -167,7 +167,7 @@ async def test_feeds_are_numbered_without_gaps(projection: Stage, tell: Tell) ->
     for feed in found["numbers"]:
         assert feed["numbers"] == list(range(1, len(feed["numbers"]) + 1))
     assert {feed["office"]: feed["numbers"][-1] for feed in found["numbers"]} == {
-        head["office"]: head["change_no"] for head in found["heads"] if head["change_no"]
+        feed["office"]: feed["change_no"] for feed in found["feeds"]
     }
 
 

@@ -14,21 +14,22 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     month timestamptz := date_trunc('month', now(), 'UTC') - interval '1 month';
     ahead int := coalesce(nullif(current_setting('todoke.months_ahead', true), ''), '24')::int;
+    home text;
     bare text;
 BEGIN
-    SELECT relname INTO STRICT bare FROM pg_class
-    WHERE oid = parent AND relkind = 'p' AND relnamespace = current_schema()::regnamespace;
+    SELECT relnamespace::regnamespace, relname INTO STRICT home, bare FROM pg_class
+    WHERE oid = parent AND relkind = 'p' AND relowner = current_user::regrole;
     FOR step IN 0..ahead + 1 LOOP
-        EXECUTE format('CREATE TABLE IF NOT EXISTS %I PARTITION OF %s FOR VALUES FROM (%L) TO (%L)',
-            bare || to_char(month AT TIME ZONE 'UTC', '_YYYY_MM'), parent,
+        EXECUTE format('CREATE TABLE IF NOT EXISTS %s.%I PARTITION OF %s FOR VALUES FROM (%L) TO (%L)',
+            home, bare || to_char(month AT TIME ZONE 'UTC', '_YYYY_MM'), parent,
             uuid_floor(month), uuid_floor(month + interval '1 month'));
         month := month + interval '1 month';
     END LOOP;
-    EXECUTE format('CREATE TABLE IF NOT EXISTS %I PARTITION OF %s DEFAULT', bare || '_rest', parent);
+    EXECUTE format('CREATE TABLE IF NOT EXISTS %s.%I PARTITION OF %s DEFAULT', home, bare || '_rest', parent);
 END
 $$;
 
--- Tops up the months of every partitioned table of this schema.
+-- Tops up the months of every partitioned table of this service.
 CREATE FUNCTION top_up_months() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
@@ -36,7 +37,7 @@ DECLARE
 BEGIN
     FOR parent IN
         SELECT c.oid::regclass FROM pg_class c JOIN pg_partitioned_table p ON p.partrelid = c.oid
-        WHERE c.relnamespace = current_schema()::regnamespace AND p.partstrat = 'r'
+        WHERE c.relowner = current_user::regrole AND p.partstrat = 'r'
     LOOP
         PERFORM partition_by_month(parent);
     END LOOP;

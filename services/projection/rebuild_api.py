@@ -1,0 +1,44 @@
+"""`/v1/operator/services/projection/rebuild`: the lists built anew beside the live ones, on the operators' listener."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from services.projection.rebuild import Begun, Comparison, Rebuild, Standing, Switched, Word
+from todoke.relay.access import Access, Operator
+
+
+def rebuild_routes(access: Access, rebuild: Rebuild) -> APIRouter:
+    """Begin, look, compare, switch, abandon."""
+    router = APIRouter(prefix="/v1/operator/services/projection/rebuild", tags=["operator"])
+    operator_of = Annotated[Operator, Depends(access.operator)]
+
+    @router.post("", status_code=202, summary="Build the lists anew beside the live ones")
+    async def begin_rebuild(operator: operator_of, word: Word) -> Begun:
+        """From the beginning of every topic; the live lists are not touched."""
+        return await rebuild.begin(operator, word)
+
+    @router.get("", summary="How a rebuild is")
+    async def standing_of_rebuild(operator: operator_of) -> Standing:
+        """`ready` once it has caught up; it goes on hearing until it is switched or abandoned."""
+        del operator
+        return await rebuild.standing()
+
+    @router.post("/compare", summary="Compare the new lists with the live ones")
+    async def compare_rebuild(operator: operator_of) -> Comparison:
+        """Both at one point of the log. Only numbers are told: rows per table, offices that differ."""
+        del operator
+        return await rebuild.compare()
+
+    @router.post("/switch", summary="Let the new lists and the live ones change places")
+    async def switch_rebuild(operator: operator_of, word: Word) -> Switched:
+        """In one transaction. What was live is kept for a day and follows; switching again goes back to it."""
+        return await rebuild.switch(operator, word)
+
+    @router.delete("", status_code=204, summary="Give up the lists beside the live ones")
+    async def abandon_rebuild(operator: operator_of, word: Word) -> Response:
+        """Those that are being built, or those that are kept."""
+        await rebuild.abandon(operator, word)
+        return Response(status_code=204)
+
+    return router
