@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 
 from todoke.client import wording
 from todoke.client.desk import Tell, sentence_of
@@ -36,6 +35,8 @@ FOLLOWED_ALONE_MAX = 20
 JUDGED = frozenset({"delivered", "downloaded", "recalled", "expired", "rejected", "undeliverable"})
 FAILED = frozenset({"rejected", "undeliverable"})
 
+NOTHING_ARRIVED = "相手には何も届いていません。"
+SENT_OF_ZIP = "同じZIPの次の連番は送信しました: {sequences}。もう一度入れても、2回は送られません。"
 AGAIN = "直したら、ファイルを送信用のフォルダに、もう一度入れてください。"
 WHERE_TO = "添付ファイルだけを送るときは、送り先の事業所番号（10文字）を名前にしたフォルダに入れてください。"
 MEANT_AGAIN = (
@@ -60,7 +61,6 @@ class Followed(Shape):
     sequence: str
     recipient: str
     folder: str
-    submitted_at: datetime
     replayed: bool
 
 
@@ -136,13 +136,13 @@ class OutgoingFolder:
         try:
             planned = parcel.read(self._root, office)
         except (Ungatherable, Unplannable) as wrong:
-            self._refuse(parcel, [str(wrong), *([WHERE_TO] if "E-210" in str(wrong) else [])])
+            self._refuse(parcel, [str(wrong), *([WHERE_TO] if "E-210" in str(wrong) else []), NOTHING_ARRIVED])
             return None
         if planned is None:
             return None
         lines = [line for one in planned for line in _objections(client, one)]
         if lines:
-            self._refuse(parcel, lines, planned)
+            self._refuse(parcel, [*lines, NOTHING_ARRIVED], planned)
             return None
         letters = tuple(Outgoing(one.key(office), one.recipient, one.sequence, one.text, one.files) for one in planned)
         return _Ready(parcel, tuple(planned), letters)
@@ -155,7 +155,9 @@ class OutgoingFolder:
             for one in filter(is_about_us, refused):
                 raise one
             if refused:
-                self._refuse(ready.parcel, list(map(sentence_of, refused)), ready.planned)
+                sent = [answer.sequence for answer in answers if isinstance(answer, Submission)]
+                rest = [SENT_OF_ZIP.format(sequences="、".join(sent))] if sent else [NOTHING_ARRIVED]
+                self._refuse(ready.parcel, [*map(sentence_of, refused), *rest], ready.planned)
             else:
                 self._put_away(ready, [answer for answer in answers if isinstance(answer, Submission)])
 
@@ -168,7 +170,6 @@ class OutgoingFolder:
                 sequence=one.sequence,
                 recipient=one.recipient.number,
                 folder=target,
-                submitted_at=one.submitted_at,
                 replayed=one.replayed,
             )
             for one in answers
@@ -229,7 +230,7 @@ class OutgoingFolder:
 
     def _bring_back(self, client: Client, followed: Followed, item: Item) -> None:
         """Move the folder of a message that failed after it was sent to those in trouble, with the reason in it."""
-        lines = [MEANT_AGAIN] if item.status not in FAILED else _reasons(client, item)
+        lines = [*_reasons(client, item), NOTHING_ARRIVED] if item.status in FAILED else [MEANT_AGAIN]
         folder = self._root / followed.folder
         if folder.is_dir():  # else an earlier run moved it already, or a person took it away
             self._folder.write(folder / WHY_NAME, _why(lines))
@@ -290,7 +291,7 @@ def _reasons(client: Client, item: Item) -> list[str]:
 
 
 def _why(lines: Sequence[str]) -> str:
-    return "\n".join(["送れませんでした。相手には何も届いていません。", "", *lines, "", AGAIN, ""])
+    return "\n".join(["送れませんでした。", "", *lines, "", AGAIN, ""])
 
 
 def _states(client: Client, waiting: Mapping[str, Followed]) -> Iterator[Item]:

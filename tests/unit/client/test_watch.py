@@ -216,6 +216,21 @@ def test_a_zip_is_a_parcel_of_its_own(logged_in: Any, counter: Any, out: Path) -
     assert "エラー/壊れた.zip/壊れた.zip" in lying(out)
 
 
+def test_a_zip_of_which_a_part_is_refused_says_what_was_sent(logged_in: Any, counter: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    refused = PLAN.replace("120000", "130000")
+    counter.refused_names = {refused}
+    with zipfile.ZipFile(out / "九月.zip", "w") as archive:
+        archive.writestr(PLAN, b"plan")
+        archive.writestr(refused, b"other")
+    assert once(logged_in, "--out", out).exit_code == 1
+    assert len(counter.sent_files) == 1
+    reason = next(out.rglob("理由.txt")).read_text()
+    assert "送信しました: 20250901120000" in reason
+    assert "何も届いていません" not in reason
+
+
 @pytest.mark.parametrize("status", [403, 503])
 def test_what_is_not_the_files_fault_leaves_them_where_they_are(
     logged_in: Any, counter: Any, out: Path, monkeypatch: pytest.MonkeyPatch, status: int
