@@ -47,7 +47,8 @@ async def run(
             ]
             reasons = [asyncio.create_task(stopping.wait()), asyncio.create_task(host.failed.wait())]
             await asyncio.wait([*servers, *reasons], return_when=asyncio.FIRST_COMPLETED)
-            asyncio.get_running_loop().call_later(END_SECONDS_MAX, os._exit, 1)
+            code = EXIT_NO_PROGRESS if host.failed.is_set() else 1  # what is stuck may not let go
+            asyncio.get_running_loop().call_later(END_SECONDS_MAX, os._exit, code)
             await host.stop_services()  # open streams end now, or the servers would wait for them
             closing.set()
             for reason in reasons:

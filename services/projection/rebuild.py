@@ -3,13 +3,15 @@
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel
 
 from services.projection.filling import sql
+from todoke.events import OperatorActed
 from todoke.relay.access import Operator
+from todoke.relay.acts import Acts, Word
 from todoke.relay.postgres import Database, Tx
 from todoke.relay.problem import Problem
 from todoke.relay.service import Runtime
@@ -40,17 +42,6 @@ KEPT = timedelta(days=1)
 """So long the read set that was live before can be switched back to."""
 
 State = Literal["none", "running", "ready", "failed"]
-
-
-class Word(BaseModel):
-    """What an operator says with every change: why, and the ticket that asked for it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    reason: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00]*$")
-    ]
-    ticket: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z._/#-]{0,63}$")]
 
 
 class Begun(BaseModel):
@@ -110,7 +101,7 @@ class Rebuild:
     """The operators' side; a working process fills (`filling.Filling`)."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+        self._acts = Acts(runtime)
         self._db = runtime.db
         self._ports = runtime.ports
 
@@ -118,11 +109,12 @@ class Rebuild:
         """Begin to build a read set. Raises `Problem` 409 `TDK-REBUILD-THERE`."""
         await self._gone()
         run = self._ports.ids.uuid7()
+        said = await self._acts.noted(operator, word, "rebuild.begin", str(run))
         async with self._db.worker() as tx:
             if not await sql.begin(tx.db, run=run, now=tx.now):
                 raise Problem("TDK-REBUILD-THERE")
             await sql.make(tx.db)
-            await self._acted(tx, operator, word, "begin", run)
+            await self._changed(tx, said)
         return Begun(run=run)
 
     async def standing(self) -> Standing:
@@ -156,26 +148,27 @@ class Rebuild:
 
     async def switch(self, operator: Operator, word: Word) -> Switched:
         """Let the two change places, in one transaction and at one point of the log. Raises `Problem` as `compare`."""
+        said = await self._acts.noted(operator, word, "rebuild.switch", "projection")
         async with self._level() as tx:
             row = await sql.standing(tx.db)
             await sql.switch(tx.db)
             kept_until = tx.now + KEPT
             await sql.keep(tx.db, kept_until=kept_until)
-            await self._acted(tx, operator, word, "switch", row["run"])
+            await self._changed(tx, said)
         return Switched(run=row["run"], kept_until=kept_until)
 
     async def abandon(self, operator: Operator, word: Word) -> None:
         """Give up the read set beside the live one, whether it is new or kept. Raises `Problem` 404."""
+        said = await self._acts.noted(operator, word, "rebuild.abandon", "projection")
         async with self._db.worker() as tx:
-            row = await _there(tx)
+            await _there(tx)
             await sql.abandon(tx.db)
-            await self._acted(tx, operator, word, "abandon", row["run"])
+            await self._changed(tx, said)
 
-    async def _acted(self, tx: Tx, operator: Operator, word: Word, verb: str, run: UUID) -> None:
-        """The one place where a change by an operator is recorded, once it is committed; no log gets the reason."""
+    async def _changed(self, tx: Tx, said: OperatorActed) -> None:
+        """Say what the operator did, and wake the process that hears for the lists."""
+        tx.say(said)
         await sql.wake(tx.db)
-        said = {"act": f"rebuild.{verb}", "run": str(run), "operator": operator.user_id, "ticket": word.ticket}
-        tx.after_commit(lambda: self._runtime.log.info("operator_acted", **said))
 
     @contextlib.asynccontextmanager
     async def _level(self) -> AsyncIterator[Tx]:

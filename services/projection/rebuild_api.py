@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from services.projection.rebuild import Begun, Comparison, Rebuild, Standing, Switched, Word
+from services.projection.rebuild import Begun, Comparison, Rebuild, Standing, Switched
 from todoke.relay.access import Access, Operator
+from todoke.relay.acts import Word
 
 
 def rebuild_routes(access: Access, rebuild: Rebuild) -> APIRouter:

@@ -22,8 +22,8 @@ from todoke.client.ops_shapes import (
 )
 
 REBUILD = "/services/projection/rebuild"
-COMPARE = "/services/projection/compare"
-SWITCH = "/services/projection/switch"
+COMPARE = "/services/projection/rebuild/compare"
+SWITCH = "/services/projection/rebuild/switch"
 LOOK_AGAIN_SECONDS = 2.0
 """How often a rebuild that is waited for is looked at."""
 

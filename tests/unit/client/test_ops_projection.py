@@ -47,7 +47,7 @@ def projection() -> Iterator[Projection]:
             if self.path == f"{BASE}/rebuild":
                 self.answer(202, {"run": 4})
             else:
-                self.answer(200, made.comparison if self.path == f"{BASE}/compare" else {})
+                self.answer(200, made.comparison if self.path == f"{BASE}/rebuild/compare" else {})
 
         def answer(self, status: int, document: Any) -> None:
             body = json.dumps(document).encode()
@@ -109,4 +109,4 @@ def test_a_failed_rebuild_and_a_difference_exit_1(run: Run, projection: Projecti
 
 def test_the_switch_is_asked_for_with_its_reason(run: Run, projection: Projection) -> None:
     assert run("switch", *WORD).exit_code == 0
-    assert projection.asked == [("POST", f"{BASE}/switch", {"reason": "新しい版", "ticket": "OPS-9"})]
+    assert projection.asked == [("POST", f"{BASE}/rebuild/switch", {"reason": "新しい版", "ticket": "OPS-9"})]
