@@ -12,7 +12,7 @@ from careplan.checks import Context, FileReport, OfficeFacts, UnitReport, check_
 from careplan.findings import FINDINGS_MAX, Finding, FindingLog
 from careplan.kinds import CSV_VERSIONS, KINDS, SERVICE_TYPES, FileKind, Role, ServiceType, label_of, role_of
 from careplan.layout import Column, Layout, layout_of
-from careplan.names import FileName, looks_like_data_name, parse_name
+from careplan.names import FileName, looks_like_data_name, misnumbered_part, parse_name
 from careplan.numbers import InsuredNumber, OfficeNumber, Sequence, ServiceMonth
 from careplan.patterns import TEXT_MAX
 from careplan.reader import DataFile, ReadResult, read_rows
@@ -58,6 +58,7 @@ __all__ = [
     "label_of",
     "layout_of",
     "looks_like_data_name",
+    "misnumbered_part",
     "parse_name",
     "plan_units",
     "read_rows",

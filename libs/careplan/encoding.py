@@ -45,14 +45,19 @@ def decode(data: bytes) -> str | int:
     try:
         text = data.decode("cp932")
     except UnicodeDecodeError as error:
-        return 0 if _is_utf8(data) else error.start
-    if len(text) != len(data) and _is_utf8(data):
+        return 0 if is_utf8(data) else error.start
+    if len(text) != len(data) and is_utf8(data):
         return 0
     return text
 
 
-def _is_utf8(data: bytes) -> bool:
-    """Whether the bytes are UTF-8 with Japanese in it: no MS932 text of more than a few characters ever is."""
+def is_utf8(data: bytes) -> bool:
+    """Whether the bytes are UTF-8 with a mark or with Japanese in it.
+
+    No MS932 text of more than a few characters ever is.
+    """
+    if data.startswith(_UTF8_MARK):
+        return True
     try:
         return _THREE_BYTES.search(data.decode("utf-8")) is not None
     except UnicodeDecodeError:

@@ -6,13 +6,23 @@ the file is read.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Literal
 
 from careplan.kinds import CSV_VERSIONS, IMAGE_KIND, KINDS, PREFIXES
 
 _ATTACHMENT_ENDS = (".pdf", ".jpg", ".jpeg", ".png")
 _PICTURE_ENDS = (".jpg", ".jpeg")
 _CSV_SUFFIX = ".CSV"
+_OFFICE_LENGTH = 10
+_SEQUENCE_LENGTH = 14
+_LOOSE = re.compile(
+    r"(?:_\d{6})?_(?P<sender>[0-9A-Z]{3,20})(?:_[0-9A-Z]{2})?_(?P<recipient>[0-9A-Z]{3,20})(?:_[0-9A-Z]{2})?"
+    r"_(?P<sequence>\d{8,20})(?:_\d+)?\.\w+",
+    re.IGNORECASE,
+)
+"""What follows the kind, with office numbers and sequence of any length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,20 @@ def guess_kind(name: str) -> str | None:
         if name.startswith(prefix) and not name[len(prefix) : len(prefix) + 1].isalnum():
             return prefix
     return None
+
+
+def misnumbered_part(name: str) -> Literal["office", "sequence"] | None:
+    """Which number of a name that breaks the grammar has too few or too many characters, the offices' first.
+
+    None when the name is broken in another way.
+    """
+    kind = guess_kind(name.upper())
+    loose = None if kind is None else _LOOSE.fullmatch(name, len(kind))
+    if loose is None:
+        return None
+    if {len(loose["sender"]), len(loose["recipient"])} != {_OFFICE_LENGTH}:
+        return "office"
+    return None if len(loose["sequence"]) == _SEQUENCE_LENGTH else "sequence"
 
 
 def looks_like_data_name(name: str) -> bool:

@@ -8,11 +8,11 @@ as cells. Both are linear in the size and hold no more than the text and one bat
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from careplan.encoding import decode
+from careplan.encoding import decode, is_utf8
 from careplan.findings import Finding
 from careplan.layout import Layout, layout_of
 from careplan.names import parse_name
@@ -27,6 +27,9 @@ _CELL = re.compile(f"(?:{_QUOTED}|{_BARE})")
 _ROW = re.compile(f"((?:{_QUOTED}|{_BARE})(?:,(?:{_QUOTED}|{_BARE}))*+)(?:\\r?\\n|\\Z)")
 _CELLS = re.compile(f"({_QUOTED}|{_BARE}),")
 _BLANK = re.compile("[ \\t]*+(?:\\r?\\n|\\Z)")
+
+LINE_MAX: Final = 2_000_000
+"""Characters of a line: 71 items of 10,000 characters, every one of them a doubled quote, are 1.4 million."""
 
 CELLS_MAX: Final = 1_000
 """Cells of a row that are taken apart; a longer row is only counted (the widest layout has 71)."""
@@ -75,11 +78,25 @@ class ReadResult:
 
 
 def text_of(data: bytes) -> str | Damage:
-    """The text of a file, or where its encoding breaks."""
+    """The text of a file, or where its encoding breaks or a line does not end."""
     text = decode(data)
     if isinstance(text, str):
-        return text
+        long_at = _long_line(text)
+        return text if long_at is None else replace(_place(text[:long_at], "TDK-LINE-LENGTH"), column=None)
+    if text == 0 and is_utf8(data):
+        return Damage("TDK-ENCODING-UTF8", 1, None)
     return _place(data[:text].decode("cp932", "replace"), "TDK-ENCODING")
+
+
+def _long_line(text: str) -> int | None:
+    """Where a line begins that is longer than any row can be."""
+    at = 0
+    while len(text) - at > LINE_MAX:
+        end = text.find("\n", at, at + LINE_MAX + 1)
+        if end < 0:
+            return at
+        at = end + 1
+    return None
 
 
 def frames(text: str, at: int = 0, number: int = 1) -> Iterator[CellsRow | Damage | Oddity]:

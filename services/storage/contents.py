@@ -26,11 +26,14 @@ from todoke.relay.manifest import (
 )
 from todoke.relay.objects import ObjectMissing, Objects
 from todoke.relay.problem import Problem
-from todoke.relay.seal import Binding, KeyEpochGone, MonthKeys, SealBroken, Sealer
+from todoke.relay.seal import Binding, KeyEpochGone, KeyEpochUnknown, MonthKeys, SealBroken, Sealer
 from todoke.relay.tokens import ReceiptSigner
 
 INLINE_BYTES_MAX = 256 * 1024
 """Up to this size bytes are opened on the event loop (about 1 ms); larger ones in a thread, so that nobody waits."""
+
+AWAY_SECONDS = 60
+"""Retry-After when the month's key is not where it was published: somebody has to bring it back."""
 
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of every entry, the earliest that a ZIP can say: the same message gives the same ZIP."""
@@ -179,6 +182,9 @@ class Contents:
             return await self._keys.key(holding.package.epoch)
         except KeyEpochGone:
             raise Problem("TDK-ERASED") from None
+        except KeyEpochUnknown:
+            self._log.error("month_key_missing", epoch=holding.package.epoch)
+            raise Problem("TDK-ENGINE-AWAY", retry_after=AWAY_SECONDS) from None
 
     def _open(
         self,

@@ -16,14 +16,13 @@ import psutil
 
 import services
 from careplan import Finding
+from services.validation.disguise import disguised, of_another_kind
 from services.validation.parser_protocol import (
-    CONTENT,
     CPU_SECONDS_MAX,
     HEAD_BYTES,
     HEADER,
     JPEG,
     JPEG_BEGIN,
-    KIND,
     PDF,
     PDF_BEGIN,
     PNG,
@@ -109,9 +108,9 @@ class ParserPool:
         """
         kind = kind_of(name)
         if kind is None:
-            return (Finding(KIND, "error", name),)
+            return (Finding(of_another_kind(name, data), "error", name),)
         if BEGINNINGS[kind] not in data[:HEAD_BYTES]:
-            return (Finding(CONTENT, "error", name),)
+            return (Finding(disguised(data), "error", name),)
         async with self._places:
             codes = await self._parsed(kind, data)
         return tuple(Finding(code, "error", name) for code in codes)

@@ -13,7 +13,7 @@ from todoke.relay.faults import Poison
 from todoke.relay.limits import MEBIBYTE
 from todoke.relay.manifest import Manifest, unseal_manifest
 from todoke.relay.objects import ObjectMissing, Objects
-from todoke.relay.seal import Binding, KeyEpochGone, MonthKeys, SealBroken, Sealer, commitment
+from todoke.relay.seal import Binding, KeyEpochGone, KeyEpochUnknown, MonthKeys, SealBroken, Sealer, commitment
 
 INLINE_BYTES_MAX = MEBIBYTE // 2
 """Up to this size unsealing (about a millisecond) runs in the event loop; longer messages in a thread."""
@@ -45,7 +45,7 @@ class Bundles:
         """The messages in clear, in any order.
 
         Raises:
-            Poison: a bundle is missing, was changed, or its month's key is gone.
+            Poison: a bundle is missing, was changed, or its month's key is gone or missing.
             ObjectsAway: object storage does not answer.
         """
         by_object: dict[str, list[MessageSubmitted]] = defaultdict(list)
@@ -65,6 +65,8 @@ class Bundles:
             raise Poison("the bundle is missing") from None
         except KeyEpochGone:
             raise Poison("the key of its month is gone") from None
+        except KeyEpochUnknown:
+            raise Poison("there is no key of its month") from None
         opened = []
         for message in messages:
             sealed = [next(boxes) for _ in message.package.parts]

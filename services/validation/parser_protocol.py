@@ -32,6 +32,15 @@ KIND: Final = "TDK-ATTACHMENT-KIND"
 CONTENT: Final = "TDK-ATTACHMENT-CONTENT"
 """The content is not what the extension says."""
 
+PROGRAM: Final = "TDK-ATTACHMENT-PROGRAM"
+"""It is a program, by its extension or by its first bytes."""
+
+SVG: Final = "TDK-ATTACHMENT-SVG"
+"""It is an SVG drawing, which a browser would run scripts of."""
+
+MACRO: Final = "TDK-ATTACHMENT-MACRO"
+"""It is a document with macros."""
+
 ACTIVE: Final = "TDK-ATTACHMENT-ACTIVE"
 """Something in it would act by itself: a script, a launch, a form that sends, media, a way into another file."""
 

@@ -81,6 +81,8 @@ def _shapeless(column: Column, value: str) -> Breach:
 
 
 def _character_code(character: str) -> str:
+    if character == "\x00":
+        return "TDK-NUL"
     if _GAIJI_FIRST <= character <= _GAIJI_LAST:
         return "TDK-GAIJI"
     if character == "\r":

@@ -14,6 +14,8 @@ NAME_BYTES_MAX: Final = 255
 EMPTY: Final = "TDK-FILE-NAME-EMPTY"
 PATH: Final = "TDK-FILE-NAME-PATH"
 CHARACTER: Final = "TDK-FILE-NAME-CHARACTER"
+CONTROL: Final = "TDK-FILE-NAME-CONTROL"
+DIRECTION: Final = "TDK-FILE-NAME-DIRECTION"
 DEVICE: Final = "TDK-FILE-NAME-DEVICE"
 TOO_LONG: Final = "TDK-FILE-NAME-TOO-LONG"
 TWICE: Final = "TDK-FILE-NAME-TWICE"
@@ -25,8 +27,14 @@ _SEPARATORS: Final = frozenset("/\\\u2044\u2215\u29f8\u2216\u29f5\ufe68")
 _NOT_ON_WINDOWS: Final = frozenset('<>:"|?*')
 """Characters that Windows cannot keep in a name; a colon also opens a hidden second stream of a file."""
 
-_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-"""Controls, formats (writing direction among them), lone surrogates, private use (gaiji), line separators."""
+_CONTROLS: Final = frozenset({"Cc", "Zl", "Zp"})
+"""Control characters and line separators."""
+
+_DIRECTIONS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that turn the writing direction (UAX 9): the end of a name then reads as another one."""
+
+_UNSEEN: Final = frozenset({"Cf", "Cs", "Co"})
+"""Formats that show nothing, lone surrogates, private use (gaiji)."""
 
 _DEVICES: Final = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])", re.IGNORECASE)
 """Names that Windows gives to devices, whatever extension follows."""
@@ -47,8 +55,8 @@ def name_problem(name: str) -> str | None:
         return EMPTY
     if _walks(name):
         return PATH
-    if any(_forbidden(character) for character in name):
-        return CHARACTER
+    if (unfit := _unfit_character(name)) is not None:
+        return unfit
     if name[0] in " ." or name[-1] in " .":  # Windows drops them at the end, others hide what begins with a dot
         return CHARACTER
     if _DEVICES.fullmatch(name.partition(".")[0].rstrip(" ")):
@@ -64,6 +72,14 @@ def _walks(name: str) -> bool:
         return True
     steps = re.split(r"[/\\]", unicodedata.normalize("NFKC", name))
     return len(steps) > 1 and any(not step.strip(". ") for step in steps)
+
+
+def _unfit_character(name: str) -> str | None:
+    if any(unicodedata.category(character) in _CONTROLS for character in name):
+        return CONTROL
+    if not _DIRECTIONS.isdisjoint(name):
+        return DIRECTION
+    return CHARACTER if any(_forbidden(character) for character in name) else None
 
 
 def _forbidden(character: str) -> bool:

@@ -28,6 +28,7 @@ from todoke.relay.postgres import DatabaseAway, queries
 from todoke.relay.publisher import Publisher
 from todoke.relay.service import Build, Runtime, Service, Shared
 from todoke.relay.web import application
+from todoke.relay.wire import Protocol
 
 GAUGE_SECONDS = 5.0
 """How often lag, outbox and holds are looked at for `/metrics`."""
@@ -313,7 +314,7 @@ async def serve(app: FastAPI, *, address: str, port: int, stopping: asyncio.Even
         log_config=None,
         access_log=False,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         timeout_graceful_shutdown=5,
         timeout_keep_alive=75,
         server_header=False,

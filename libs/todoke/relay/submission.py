@@ -29,6 +29,13 @@ _TEXT_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 Role = Literal["data", "attachment"]
 
+_NAME_CODES: Mapping[str | None, str] = {
+    None: "TDK-FILE-NAME",
+    "office": "TDK-FILE-NAME-OFFICE",
+    "sequence": "TDK-FILE-NAME-SEQUENCE",
+}
+"""What is wrong with a name that is meant as a data file, by the part of it that has a wrong length."""
+
 
 class MessageBody(BaseModel):
     """The JSON part of a message, as the client wrote it."""
@@ -246,7 +253,7 @@ def _name_code(file: DraftFile, limits: Limits) -> str | None:
     if (problem := name_problem(file.name)) is not None:
         return problem
     unlike_data = file.parsed is None and careplan.looks_like_data_name(file.name)
-    return "TDK-FILE-NAME" if unlike_data else None
+    return _NAME_CODES[careplan.misnumbered_part(file.name)] if unlike_data else None
 
 
 def _name_fill(limits: Limits) -> Mapping[str, int]:

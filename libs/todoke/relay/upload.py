@@ -155,8 +155,9 @@ async def receiving(
     """Read a body; its bytes count as in flight until the block ends.
 
     Raises:
-        Problem: TDK-BODY-KIND (415), TDK-BODY-MALFORMED (400), TDK-BODY-SLOW (408), TDK-BUSY (503), TDK-PART-UNKNOWN,
-            TDK-PART-TWICE, TDK-PART-MISSING (422), TDK-FILE-TOO-LARGE, TDK-FILES-TOO-MANY, TDK-MESSAGE-TOO-LARGE (413).
+        Problem: TDK-BODY-KIND (415), TDK-BODY-BOUNDARY, TDK-BODY-CUT, TDK-BODY-MALFORMED (400), TDK-BODY-SLOW (408),
+            TDK-BUSY (503), TDK-PART-UNKNOWN, TDK-PART-TWICE, TDK-PART-MISSING (422), TDK-FILE-TOO-LARGE,
+            TDK-FILES-TOO-MANY, TDK-MESSAGE-TOO-LARGE (413).
     """
     boundary = _boundary(request.headers)
     declared = request.headers.get("content-length", "")
@@ -194,9 +195,9 @@ async def _read(request: Incoming, reading: "_Reading", boundary: str, seconds_m
     except TimeoutError:
         raise Problem("TDK-BODY-SLOW", seconds=int(seconds_max)) from None
     except ClientDisconnect:
-        raise malformed("body", "本文が途中で終わっています。") from None
+        raise Problem("TDK-BODY-CUT", where=[("body", "本文が途中で終わっています。")]) from None
     except FormParserError:
-        raise malformed("body", "multipart/form-data の区切りが正しくありません。") from None
+        raise reading.misformed() from None
     return reading.result()
 
 
@@ -222,6 +223,10 @@ def malformed(where: str, message: str) -> Problem:
     return Problem("TDK-BODY-MALFORMED", where=[(where, message)])
 
 
+def _no_boundary(where: str, message: str) -> Problem:
+    return Problem("TDK-BODY-BOUNDARY", where=[(where, message)])
+
+
 def _message_too_large(form: Form) -> Problem:
     return Problem("TDK-MESSAGE-TOO-LARGE", mebibytes=form.bytes_max // MEBIBYTE)
 
@@ -234,7 +239,7 @@ def _boundary(headers: Headers) -> str:
         raise Problem("TDK-BODY-KIND", where=[("Content-Encoding", "圧縮せずに送ってください。")])
     boundary = parameters.get("boundary", "")
     if _BOUNDARY.fullmatch(boundary) is None:
-        raise malformed("Content-Type", "boundary がないか、形が正しくありません。")
+        raise _no_boundary("Content-Type", "boundary がないか、形が正しくありません。")
     return boundary
 
 
@@ -291,7 +296,7 @@ class _Reading:
         self._part = ""
         self._name: str | None = None
         self._content = bytearray()
-        self._ended = False
+        self._begun = self._ended = False
         self.taken = 0
         """Bytes counted as in flight for this body."""
 
@@ -302,6 +307,7 @@ class _Reading:
             raise _message_too_large(self._form)
 
     def part_begin(self) -> None:
+        self._begun = True
         self._headers = {}
         self._content = bytearray()
 
@@ -378,10 +384,18 @@ class _Reading:
     def end(self) -> None:
         self._ended = True
 
+    def misformed(self) -> Problem:
+        """What the parser could not get on with: the first boundary, or the header of a part."""
+        if self._begun:
+            return malformed("body", "multipart/form-data の形が正しくありません。")
+        return _no_boundary("body", "boundary の区切りが本文にありません。")
+
     def result(self) -> Upload:
         """The whole body, once the stream is over."""
+        if self._total and not self._begun:
+            raise self.misformed()
         if not self._ended:
-            raise malformed("body", "本文が途中で終わっています。")
+            raise Problem("TDK-BODY-CUT", where=[("body", "本文が途中で終わっています。")])
         if self._json is None:
             raise Problem("TDK-PART-MISSING", where=[(self._form.json_part, "この部分を入れてください。")])
         return Upload(self._json, tuple(self._files))

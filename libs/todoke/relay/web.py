@@ -12,7 +12,6 @@ from typing import Any
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi import HTTPException as TooLarge
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.routing import APIRoute
@@ -21,6 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from todoke.relay.bodies import SMALL_BODY_SECONDS_MAX, EarlyAnswers, SmallBodies
 from todoke.relay.clock import Ids
 from todoke.relay.faults import Transient
 from todoke.relay.metrics import Metrics
@@ -29,9 +29,6 @@ from todoke.relay.problem import MEDIA_TYPE, Problem
 
 RETRY_SECONDS = 5
 """When to try again while an engine is away."""
-
-SMALL_BODY_BYTES_MAX = 64 * 1024
-"""A JSON body: the longest is a receipt of thirty hashes or a search."""
 
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context, section 3.2."""
@@ -67,8 +64,9 @@ def application(
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_mistake)
-    app.add_middleware(_SmallBodies, uploads=_uploads(routers))
+    app.add_middleware(SmallBodies, uploads=_uploads(routers))
     app.add_middleware(_Watch, metrics=metrics, ids=ids)
+    app.add_middleware(EarlyAnswers)
     return app
 
 
@@ -125,6 +123,8 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
 
 async def _on_http(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 408:  # noqa: PLR2004 (RFC 9110 section 15.5.9)
+        return problem_response(Problem("TDK-BODY-SLOW", seconds=int(SMALL_BODY_SECONDS_MAX)))
     codes = {404: "TDK-NOT-FOUND", 405: "TDK-METHOD", 400: "TDK-BODY-MALFORMED", 413: "TDK-BODY-TOO-LARGE"}
     return problem_response(Problem(codes.get(status, "TDK-INTERNAL")))
 
@@ -139,30 +139,6 @@ def _innermost(error: Exception) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace else ""
-
-
-class _SmallBodies:
-    """Bodies other than uploads (which have limits of their own) are stopped while they are read."""
-
-    def __init__(self, app: ASGIApp, uploads: frozenset[str]) -> None:
-        self._app = app
-        self._uploads = uploads
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self._uploads:
-            await self._app(scope, receive, send)
-            return
-        left = SMALL_BODY_BYTES_MAX
-
-        async def measured() -> Message:
-            nonlocal left
-            message = await receive()
-            left -= len(message.get("body", b""))
-            if left < 0:
-                raise TooLarge(413)  # of FastAPI's own kind: it would hide any other behind a 400
-            return message
-
-        await self._app(scope, measured, send)
 
 
 class _Watch:

@@ -20,7 +20,17 @@ import services
 from careplan import Finding
 from services.validation import attachments
 from services.validation.attachments import ParserPool, ParsersAway
-from services.validation.parser_protocol import APPENDED, CONTENT, CPU_SECONDS_MAX, EXPANDS, KIND, UNREADABLE
+from services.validation.parser_protocol import (
+    APPENDED,
+    CONTENT,
+    CPU_SECONDS_MAX,
+    EXPANDS,
+    KIND,
+    MACRO,
+    PROGRAM,
+    SVG,
+    UNREADABLE,
+)
 
 
 def picture(kind: str, size: tuple[int, int] = (64, 48)) -> bytes:
@@ -79,47 +89,54 @@ async def test_a_file_of_an_allowed_kind_passes(pool: ParserPool, name: str, dat
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "code"),
     [
-        "a.exe",
-        "a.pdf.exe",
-        "a.docm",
-        "a.svg",
-        "a.html",
-        "a.pdf.zip",
-        "pdf",
-        ".pdf",
-        "a.pdf.",
-        "a",
-        "a.ｐｄｆ",
-        "a.heic",
+        ("a.exe", PROGRAM),
+        ("a.pdf.EXE", PROGRAM),
+        ("a.js", PROGRAM),
+        ("a.docm", MACRO),
+        ("a.svg", SVG),
+        *(
+            (name, KIND)
+            for name in ("a.html", "a.pdf.zip", "pdf", ".pdf", "a.pdf.", "a", "a.ｐｄｆ", "a.heic", "a.docx")
+        ),
     ],
 )
-async def test_any_other_extension_is_refused_without_a_look_inside(pool: ParserPool, name: str) -> None:
-    assert codes(await pool.check(name, document())) == [KIND]
+async def test_any_other_extension_is_refused_without_a_parser(pool: ParserPool, name: str, code: str) -> None:
+    assert codes(await pool.check(name, document())) == [code]
     assert children_of_this_process() == []
 
 
+PROGRAM_BYTES = b"MZ\x90\x00" + bytes(2000)
+COMPOUND = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000)
+
+
 @pytest.mark.parametrize(
-    ("name", "data"),
+    ("name", "data", "code"),
     [
-        ("a.pdf", b"MZ\x90\x00" + bytes(2000)),
-        ("a.pdf", b"\x7fELF" + bytes(2000)),
-        ("a.pdf", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000)),
-        ("a.pdf", office_document()),
-        ("a.pdf", b"<html><script>alert(1)</script></html>"),
-        ("a.pdf", picture("PNG")),
-        ("a.pdf", b""),
-        ("a.jpg", picture("PNG")),
-        ("a.jpg", picture("GIF")),
-        ("a.jpg", b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR"),
-        ("a.png", picture("JPEG")),
-        ("a.png", b"<svg xmlns='http://www.w3.org/2000/svg'><script/></svg>"),
-        ("a.png", document()),
+        ("a.pdf", PROGRAM_BYTES, PROGRAM),
+        ("a.txt", PROGRAM_BYTES, PROGRAM),
+        ("a.pdf", b"\x7fELF" + bytes(2000), PROGRAM),
+        ("a.jpg", b"#!/bin/sh\n", PROGRAM),
+        ("a.pdf", COMPOUND, CONTENT),
+        ("a.pdf", COMPOUND + "_VBA_PROJECT".encode("utf-16-le"), MACRO),
+        ("a.doc", COMPOUND + "_VBA_PROJECT".encode("utf-16-le"), MACRO),
+        ("a.pdf", office_document(), MACRO),
+        ("a.docx", office_document(), MACRO),
+        ("a.pdf", b"<html><script>alert(1)</script></html>", CONTENT),
+        ("a.pdf", picture("PNG"), CONTENT),
+        ("a.pdf", b"", CONTENT),
+        ("a.jpg", picture("PNG"), CONTENT),
+        ("a.jpg", picture("GIF"), CONTENT),
+        ("a.png", picture("JPEG"), CONTENT),
+        ("a.png", b"<?xml version='1.0'?><SVG xmlns='http://www.w3.org/2000/svg'><script/></SVG>", SVG),
+        ("a.png", document(), CONTENT),
     ],
 )
-async def test_content_that_is_not_what_the_extension_says_is_refused(pool: ParserPool, name: str, data: bytes) -> None:
-    assert codes(await pool.check(name, data)) == [CONTENT]
+async def test_content_that_is_not_what_the_extension_says_is_refused(
+    pool: ParserPool, name: str, data: bytes, code: str
+) -> None:
+    assert codes(await pool.check(name, data)) == [code]
 
 
 async def test_a_finding_names_the_file_and_nothing_else(pool: ParserPool) -> None:

@@ -51,7 +51,7 @@ def damages(column: Column) -> Iterator[tuple[str, str, str]]:
     if column.type == "text":
         if column.max_length:
             yield "1" * (length + 1), "TDK-FORMAT", "max_length"
-        yield "a\x00b", "TDK-CONTROL", "encoding"
+        yield "a\x00b", "TDK-NUL", "encoding"
         return
     by_type = {
         "digits": [

@@ -64,8 +64,8 @@ def test_texts_of_ms932_with_commas_quotes_and_line_breaks_are_kept(sets: Sets, 
 
 
 DAMAGE: list[tuple[str, Callable[[bytes], bytes], str, str, int | None, int | None]] = [
-    ("UTF-8 with mark", lambda d: d.decode("cp932").encode("utf-8-sig"), "TDK-ENCODING", "error", 1, 1),
-    ("UTF-8", lambda d: d.decode("cp932").encode("utf-8"), "TDK-ENCODING", "error", 1, 1),
+    ("UTF-8 with mark", lambda d: d.decode("cp932").encode("utf-8-sig"), "TDK-ENCODING-UTF8", "error", 1, None),
+    ("UTF-8", lambda d: d.decode("cp932").encode("utf-8"), "TDK-ENCODING-UTF8", "error", 1, None),
     ("UTF-16", lambda d: d.decode("cp932").encode("utf-16"), "TDK-ENCODING", "error", 1, 1),
     ("UTF-16 without mark", lambda d: d.decode("cp932").encode("utf-16-le"), "TDK-ENCODING", "error", 1, 1),
     (
@@ -84,8 +84,8 @@ DAMAGE: list[tuple[str, Callable[[bytes], bytes], str, str, int | None, int | No
     ("byte FF", lambda d: nth(d, b'",', 4, b'\xff",'), "TDK-ENCODING", "error", 2, 21),
     ("first user-defined character", lambda d: nth(d, b'",', 3, b'\xf0\x40",'), "TDK-GAIJI", "error", 2, 7),
     ("last user-defined character", lambda d: nth(d, b'",', 4, b'\xf9\xfc",'), "TDK-GAIJI", "error", 2, 21),
-    ("NUL", lambda d: nth(d, b'",', 4, b'\x00",'), "TDK-CONTROL", "error", 2, 21),
-    ("NUL in a number", lambda d: nth(d, b"202407", 3, b"2024\x007"), "TDK-CONTROL", "error", 3, 1),
+    ("NUL", lambda d: nth(d, b'",', 4, b'\x00",'), "TDK-NUL", "error", 2, 21),
+    ("NUL in a number", lambda d: nth(d, b"202407", 3, b"2024\x007"), "TDK-NUL", "error", 3, 1),
     ("escape", lambda d: nth(d, b'",', 4, b'\x1b",'), "TDK-CONTROL", "error", 2, 21),
     ("delete", lambda d: nth(d, b'",', 4, b'\x7f",'), "TDK-CONTROL", "error", 2, 21),
     ("CR alone in quotes", lambda d: nth(d, b'",', 4, b'\rx",'), "TDK-FRAMING", "error", 2, 21),
@@ -118,6 +118,7 @@ DAMAGE: list[tuple[str, Callable[[bytes], bytes], str, str, int | None, int | No
         2,
         21,
     ),
+    ("a line of 10 MB", lambda d: nth(d, b'",', 4, b"x" * 10_000_000 + b'",'), "TDK-LINE-LENGTH", "error", 2, None),
     (
         "shifted cells",
         lambda d: nth(d, b"999011,", 2, b"").replace(b",\r\n", b",,\r\n", 2).replace(b",,\r\n", b",\r\n", 1),

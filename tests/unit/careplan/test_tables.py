@@ -265,8 +265,8 @@ def test_every_code_of_the_library_has_a_wording_and_every_wording_a_code() -> N
         if path.name.endswith(".py")
     ]
     used = {code for source in sources for code in re.findall(r'"(TDK-[A-Z0-9-]+)"', source)}
-    of_attachments = {code for code in careplan.finding_texts() if code.startswith("TDK-ATTACHMENT-")}
-    assert used | of_attachments == set(careplan.finding_texts())
+    of_any_file = {code for code in careplan.finding_texts() if code.startswith(("TDK-ATTACHMENT-", "TDK-FILE-"))}
+    assert used | of_any_file == set(careplan.finding_texts())
 
 
 def test_numbers_are_used_once_and_in_their_range() -> None:

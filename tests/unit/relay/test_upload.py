@@ -127,14 +127,25 @@ async def test_a_json_part_without_a_type_is_taken() -> None:
     ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=" + "x" * 71],
 )
 async def test_a_missing_or_bad_boundary_is_400(kind: str) -> None:
-    assert await refusal(encoded([JSON_PART]), content_type=kind) == (400, "TDK-BODY-MALFORMED")
+    assert await refusal(encoded([JSON_PART]), content_type=kind) == (400, "TDK-BODY-BOUNDARY")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [encoded([JSON_PART], b"other"), b"rubbish", MESSAGE, encoded([JSON_PART])[2:], b"--b0undary" + b"x" * 20],
+)
+async def test_a_body_without_its_boundary_is_400(body: bytes) -> None:
+    assert await refusal(body) == (400, "TDK-BODY-BOUNDARY")
+
+
+@pytest.mark.parametrize(
+    "body", [encoded([JSON_PART])[:-12], encoded([JSON_PART, file_part("a.csv", b"x" * 50)])[:-40], b""]
+)
+async def test_a_body_that_ends_too_early_is_400(body: bytes) -> None:
+    assert await refusal(body) == (400, "TDK-BODY-CUT")
 
 
 BROKEN = {
-    "another boundary": encoded([JSON_PART], b"other"),
-    "no end": encoded([JSON_PART])[:-12],
-    "ends inside a file": encoded([JSON_PART, file_part("a.csv", b"x" * 50)])[:-40],
-    "nothing": b"",
     "no disposition": encoded([(b"Content-Type: application/json", MESSAGE)]),
     "no name": encoded([(b"Content-Disposition: form-data", MESSAGE)]),
     "name twice": encoded([(b'Content-Disposition: form-data; name="message"; name="message"', MESSAGE)]),
@@ -170,7 +181,7 @@ async def test_a_client_that_goes_away_is_400() -> None:
     with pytest.raises(Problem) as caught:
         async with receiving(request, Form.message(LIMITS), budget, seconds_max=5):
             pass
-    assert caught.value.code == "TDK-BODY-MALFORMED"
+    assert caught.value.code == "TDK-BODY-CUT"
     assert budget.held == 0
 
 

@@ -1,18 +1,22 @@
 """What every answer has in common: problems, limits of small bodies, trace context."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 import httpx
 import pytest
 from fastapi import APIRouter, Body, Request
 
+from todoke.relay import bodies
+from todoke.relay.bodies import SMALL_BODY_BYTES_MAX
 from todoke.relay.clock import Ports
 from todoke.relay.faults import Transient
 from todoke.relay.metrics import Metrics
 from todoke.relay.postgres import traceparent_now
 from todoke.relay.problem import Problem, wordings
 from todoke.relay.upload import multipart_body
-from todoke.relay.web import SMALL_BODY_BYTES_MAX, application
+from todoke.relay.web import application
 
 TRACE = "00-" + "1" * 32 + "-" + "2" * 16 + "-01"
 
@@ -92,6 +96,20 @@ async def test_a_route_that_takes_uploads_measures_them_itself(client: httpx.Asy
     body = b"x" * (SMALL_BODY_BYTES_MAX + 1)
     answer = await client.post("/upload", content=body, headers={"Content-Type": "multipart/form-data; boundary=a"})
     assert answer.json() == len(body)
+
+
+async def test_a_json_body_that_takes_too_long_is_stopped(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never_ending() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(bodies, "SMALL_BODY_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(bodies, "LINGER_SECONDS_MAX", 0.05)
+    answer = await client.post("/echo", content=never_ending(), headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (408, "TDK-BODY-SLOW")
+    assert answer.headers["connection"] == "close"
 
 
 @pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b""])
