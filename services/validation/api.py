@@ -9,6 +9,7 @@ from pydantic import BaseModel
 import careplan
 from services.validation.judging import Judging, PlainFile
 from services.validation.rules import Judgement
+from services.validation.scanning import Unscanned
 from todoke.relay.access import Access, Caller
 from todoke.relay.clock import Clock
 from todoke.relay.directory import Directory
@@ -18,6 +19,9 @@ from todoke.relay.postgres import Database
 from todoke.relay.problem import Problem, wordings
 from todoke.relay.submission import Draft, Refused, judge, parse_message, recipient_named
 from todoke.relay.upload import BytesInFlight, Form, Upload, multipart_body, receiving
+
+SCAN_AWAY_SECONDS = 30
+"""Retry-After when the virus scanner gives no answer."""
 
 Verdict = Literal["accept", "accept_with_warning", "reject"]
 
@@ -65,7 +69,8 @@ class Checking:
         """The findings of an upload.
 
         Raises:
-            Problem: the JSON part cannot be read, the office may not send, or its row is not known here yet.
+            Problem: the JSON part cannot be read, the office may not send, its row is not known here yet, or the virus
+                scanner is away.
         """
         body = parse_message(upload.json)
         names = [file.name for file in upload.files]
@@ -81,9 +86,11 @@ class Checking:
             draft = judge(body, names, sender=sender, offices=offices, now=now, limits=self._limits)
         except Refused as refused:
             return _refused(refused, names)
-        judgement = await self._judging.judge(
-            _plain_files(draft, upload), sender=sender, recipient=draft.recipient, at=now
-        )
+        files = _plain_files(draft, upload)
+        try:
+            judgement = await self._judging.judge(files, sender=sender, recipient=draft.recipient, at=now)
+        except Unscanned:
+            raise Problem("TDK-SCAN-AWAY", retry_after=SCAN_AWAY_SECONDS) from None
         return _result(judgement)
 
 

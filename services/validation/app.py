@@ -5,6 +5,8 @@ from services.validation.attachments import ParserPool
 from services.validation.bundles import Bundles
 from services.validation.handlers import Judge
 from services.validation.judging import Judging
+from services.validation.scanning import Scanner
+from services.validation.timers import Rescans
 from todoke.events import (
     FileValidated,
     MessageAccepted,
@@ -14,15 +16,20 @@ from todoke.events import (
     MessageReleased,
     OperatorActed,
 )
-from todoke.relay.service import DirectoryKeeper, Runtime, Service
+from todoke.relay.service import DirectoryKeeper, Runtime, Service, Timer
 from todoke.relay.upload import process_budget
+
+RESCAN_SECONDS = 10.0
+"""How often the scanner is asked whether it is back, and messages that wait for it are tried again."""
 
 
 def build(runtime: Runtime) -> Service:
     """validation: judges messages against the national standard, for the record and for `check`."""
     limits = runtime.settings.limits
     parsers = ParserPool()
-    judging = Judging(parsers, runtime.ports.clock)
+    clamd = runtime.settings.clamd
+    scanner = Scanner(clamd, runtime.ports.clock, runtime.log) if clamd else None
+    judging = Judging(parsers, runtime.ports.clock, scanner)
     bundles = Bundles(runtime.objects, runtime.keys, runtime.seal)
     checking = Checking(runtime.db, runtime.directory, judging, limits, runtime.ports.clock)
     return Service(
@@ -38,6 +45,7 @@ def build(runtime: Runtime) -> Service:
         ),
         handlers=(DirectoryKeeper(), Judge(runtime.db, runtime.directory, bundles, judging)),
         routers=(routes(runtime.access, checking, limits, process_budget(limits.bytes_in_flight_max)),),
+        timers=(Timer("validation.rescan", RESCAN_SECONDS, Rescans(runtime.db, scanner).run),),
         needs=("postgres", "s3"),
         stop=parsers.close,
     )

@@ -51,9 +51,12 @@ START_SECONDS_MAX: Final = 20.0
 """Longest a child may take to start: it loads its parsers on a busy machine."""
 
 _TRIES: Final = 2
-_FROM_OUTSIDE: Final = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT})
-"""Deaths that need not be the file's doing: an operator killed the child, or the kernel, short of memory."""
+_UNKNOWN_DEATH: Final = 255
+_FROM_OUTSIDE: Final = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT, _UNKNOWN_DEATH})
+"""Deaths that need not be the file's doing: an operator killed the child, or the kernel, short of memory.
 
+asyncio says 255 when the end of a child was noticed elsewhere first; no child of ours ends with it.
+"""
 
 _WANTING = (psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP)
 """States of a child that would go on if it were given processor or memory; one that hangs sleeps."""

@@ -45,6 +45,7 @@ class Judge:
         Raises:
             NotYet: the directory is older than what the submission was judged by.
             Poison: a bundle is missing or was changed.
+            Unscanned: the virus scanner is away; the message is held, and the others of its partition go on.
         """
         messages = await self._fresh([heard.event for heard in batch])
         if not messages:

@@ -10,6 +10,7 @@ import careplan
 from careplan import Context, DataFile, Finding, UnitReport
 from services.validation.attachments import ParserPool
 from services.validation.rules import FileJudgement, Judgement, first_findings
+from services.validation.scanning import Scanner, Unscanned
 from todoke.events import Counts
 from todoke.relay.clock import Clock, in_japan
 from todoke.relay.submission import OfficeSeen
@@ -19,6 +20,9 @@ INLINE_BYTES_MAX = 64 * 1024
 
 PARSING_SECONDS_MAX = 5.0
 """After so long no further file of a message is parsed that is refused already."""
+
+SCANNING_SECONDS_MAX = 12.0
+"""All files of a message must be scanned in this time, well within that of a batch."""
 
 PICTURE_KIND = "UPKIHON_IMAGE"
 """The one kind of the standard that is a picture: a data file by its name, parsed like an attachment."""
@@ -34,18 +38,37 @@ class PlainFile:
     data: bytes
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Scanned:
+    """What the scanner said of a message, and what kept it from saying more."""
+
+    findings: tuple[Finding, ...] = ()
+    trouble: Unscanned | None = None
+
+
 class Judging:
     """Judges messages whose offices are known."""
 
-    def __init__(self, parsers: ParserPool, clock: Clock) -> None:
+    def __init__(self, parsers: ParserPool, clock: Clock, scanner: Scanner | None = None) -> None:
         self._parsers = parsers
         self._clock = clock
+        self._scanner = scanner
 
     async def judge(
         self, files: Sequence[PlainFile], *, sender: OfficeSeen, recipient: OfficeSeen, at: datetime
     ) -> Judgement:
-        """The judgement of a message submitted at `at`: rules about time are held against that moment in Japan."""
-        units, found = await asyncio.gather(self._unit(files, sender, recipient, at), self._parse(files))
+        """The judgement of a message submitted at `at`: rules about time are held against that moment in Japan.
+
+        Raises:
+            ParsersAway: no parser can be started.
+            Unscanned: the virus scanner gave no clear word, and nothing else speaks against the message.
+        """
+        scanned, units, parsed = await asyncio.gather(
+            self._scan(files), self._unit(files, sender, recipient, at), self._parse(files)
+        )
+        found = [*scanned.findings, *parsed]
+        if scanned.trouble is not None and not (found or (units is not None and units.errors)):
+            raise scanned.trouble
         counts = Counter((finding.file, finding.severity) for finding in found)
         total = Counter(finding.severity for finding in found)
         if units is not None:
@@ -67,6 +90,27 @@ class Judging:
                 for file in files
             ),
         )
+
+    async def _scan(self, files: Sequence[PlainFile]) -> "_Scanned":
+        """What the scanner finds, data files and attachments alike."""
+        if self._scanner is None:
+            return _Scanned()
+        asked = [self._scanner.check(file.name, file.data) for file in files]
+        try:
+            async with asyncio.timeout(SCANNING_SECONDS_MAX):
+                answers = await asyncio.gather(*asked, return_exceptions=True)
+        except TimeoutError:
+            return _Scanned(trouble=Unscanned("the scanner took too long for all files together"))
+        findings: list[Finding] = []
+        trouble: Unscanned | None = None
+        for answer in answers:
+            if isinstance(answer, Unscanned):
+                trouble = answer
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                findings += answer
+        return _Scanned(tuple(findings), trouble)
 
     async def _parse(self, files: Sequence[PlainFile]) -> list[Finding]:
         """What the parsers say, one file after the other: a message full of hostile files may not take every parser.

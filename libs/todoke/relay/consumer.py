@@ -14,7 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from todoke.events import Event, Undecodable, decode, read_headers, service_of, subject_of, topic_of
 from todoke.relay.clock import Ports
-from todoke.relay.faults import NotYet, Poison, Transient
+from todoke.relay.faults import NotYet, Poison, SetAside, Transient
 from todoke.relay.handler import Batch, Handler, Heard
 from todoke.relay.limits import (
     BATCH_SECONDS_MAX,
@@ -22,7 +22,7 @@ from todoke.relay.limits import (
     PARKS_IN_TEN_MINUTES_MAX,
 )
 from todoke.relay.metrics import ConsumerMetrics
-from todoke.relay.parking import Decisions, Parking, Raw
+from todoke.relay.parking import Cause, Decisions, Parking, Raw
 from todoke.relay.postgres import Database, DatabaseAway, Statements, Tx, queries
 
 if TYPE_CHECKING:
@@ -352,6 +352,8 @@ class Discipline:
                     await self._apply(handler, {place: [item]})
                 except (Moved, Transient, asyncio.CancelledError):
                     raise
+                except SetAside as aside:
+                    return await self._park(handler, place, item, str(aside), ours=False, cause=aside.cause)
                 except Exception as trouble:  # noqa: BLE001
                     error = f"{type(trouble).__name__}: {trouble}" if isinstance(trouble, Poison) else _shape(trouble)
                     slow = isinstance(trouble, TimeoutError)  # again would take as long, and hold up all others
@@ -513,7 +515,9 @@ class Discipline:
         for place in places:
             self._tries.pop(place, None)
 
-    async def _park(self, handler: Handler, place: Place, item: _Item, error: str, *, ours: bool) -> bool:
+    async def _park(
+        self, handler: Handler, place: Place, item: _Item, error: str, *, ours: bool, cause: Cause = "parked"
+    ) -> bool:
         """Park a record; `ours` when many of its kind would mean that the program is wrong (the breaker counts it)."""
         now = self._ports.clock.monotonic()
         while self._parks_at and self._parks_at[0] < now - TEN_MINUTES:
@@ -524,7 +528,7 @@ class Discipline:
         async with self._database.worker() as tx:
             await self._advance(tx, {place: [item]})
             await self._confirm(tx, [item.subject])
-            await self.parking.park(tx, handler, item.subject, item.raw, error, _about(item))
+            await self.parking.park(tx, handler, item.subject, item.raw, error, _about(item), cause)
         self._stand_at(place, item.raw.offset + 1)
         self._decisions = dataclasses.replace(self._decisions, held=self._decisions.held | {item.subject})
         self._succeeded({place: [item.raw]})

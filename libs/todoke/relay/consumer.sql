@@ -42,9 +42,10 @@ ON CONFLICT (topic, partition, log_offset) DO NOTHING;
 
 -- name: hold_subject$
 -- Hold a subject; one that was released before is held again. Answers the how-manieth hold this is.
-INSERT INTO hold (subject, state, error, attempts, held_at) VALUES (:subject, 'held', :error, :attempts, :held_at)
+INSERT INTO hold (subject, state, cause, error, attempts, held_at)
+VALUES (:subject, 'held', :cause, :error, :attempts, :held_at)
 ON CONFLICT (subject) DO UPDATE
-SET state = 'held', error = excluded.error, attempts = hold.attempts + excluded.attempts, held_at = excluded.held_at,
+SET state = 'held', cause = excluded.cause, error = excluded.error, attempts = hold.attempts + excluded.attempts, held_at = excluded.held_at,
     nth = hold.nth + (hold.state IN ('released', 'discarded'))::int
 RETURNING nth;
 
@@ -73,7 +74,8 @@ ON CONFLICT DO NOTHING;
 
 -- name: settle_hold!
 -- The end of a hold, or its continuation after a retry that failed.
-UPDATE hold SET state = :state, error = coalesce(:error, error), attempts = attempts + :attempts
+UPDATE hold SET state = :state, cause = coalesce(:cause, cause), error = coalesce(:error, error),
+    attempts = attempts + :attempts
 WHERE subject = :subject;
 
 -- name: decide$
@@ -82,9 +84,15 @@ UPDATE hold SET state = :state, decided_at = :decided_at, decided_by = :decided_
 WHERE subject = :subject AND state = 'held'
 RETURNING (SELECT count(*) FROM parked WHERE parked.subject = hold.subject);
 
+-- name: try_set_aside!
+-- Have what was set aside for a cause tried again: half a minute after the last try, longer after each one, an hour at most.
+UPDATE hold SET state = 'retry', decided_at = :now, decided_by = NULL, reason_sealed = NULL
+WHERE state = 'held' AND cause = :cause
+    AND coalesce(decided_at, held_at) + least(attempts * 30, 3600) * interval '1 second' <= :now;
+
 -- name: holds
 -- Every subject that is held, oldest first.
-SELECT h.subject, h.state, h.error, h.attempts, h.held_at,
+SELECT h.subject, h.state, h.cause, h.error, h.attempts, h.held_at,
        (SELECT count(*) FROM parked p WHERE p.subject = h.subject) AS records
 FROM hold h WHERE h.state IN ('held', 'retry', 'discard') ORDER BY h.held_at LIMIT :rows_max;
 

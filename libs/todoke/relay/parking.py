@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Collection, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from structlog.typing import FilteringBoundLogger
 
@@ -21,9 +21,18 @@ from todoke.events import (
     topic_of,
 )
 from todoke.relay.clock import Ports
-from todoke.relay.faults import Transient
+from todoke.relay.faults import SetAside, Transient
 from todoke.relay.handler import Handler, Heard, HearsOfHolds
 from todoke.relay.postgres import Database, Statements, Tx, queries
+
+Cause: TypeAlias = Literal["parked", "scan"]
+"""Why a subject is held: an operator must decide, or it comes again by itself."""
+
+
+async def try_set_aside(database: Database, cause: Cause) -> None:
+    """Have every subject that was set aside for this cause tried again; each failure makes its next pause longer."""
+    async with database.worker() as tx:
+        await queries("todoke.relay", "consumer.sql").try_set_aside(tx.db, cause=cause, now=tx.now)
 
 
 class Raw(Protocol):
@@ -116,9 +125,18 @@ class Parking:
             parked_at=tx.now,
         )
 
-    async def park(self, tx: Tx, handler: Handler, subject: str, raw: Raw, error: str, about: Event | None) -> None:
+    async def park(
+        self,
+        tx: Tx,
+        handler: Handler,
+        subject: str,
+        raw: Raw,
+        error: str,
+        about: Event | None,
+        cause: Cause = "parked",
+    ) -> None:
         """Hold a subject because of this record, and say so where the offices are to see it."""
-        nth = await self._sql.hold_subject(tx.db, subject=subject, error=error, attempts=1, held_at=tx.now)
+        nth = await self._sql.hold_subject(tx.db, subject=subject, cause=cause, error=error, attempts=1, held_at=tx.now)
         await self.keep(tx, subject, raw, error)
         if self._says_holds and isinstance(about, MessageEvent):
             tx.say(
@@ -127,7 +145,7 @@ class Parking:
                     message_id=about.message_id,
                     sender=about.sender,
                     recipient=about.recipient,
-                    cause="parked",
+                    cause=cause,
                     held_at=tx.now,
                     nth=nth,
                 )
@@ -161,9 +179,10 @@ class Parking:
         except Transient:
             raise
         except Exception as trouble:  # noqa: BLE001 (held again, with the new reason)
+            cause = trouble.cause if isinstance(trouble, SetAside) else "parked"
             async with self._database.worker() as tx:
                 await self._sql.settle_hold(
-                    tx.db, subject=subject, state="held", error=type(trouble).__name__, attempts=1
+                    tx.db, subject=subject, state="held", cause=cause, error=type(trouble).__name__, attempts=1
                 )
             self._log.error("retry_fails", subject=subject, error=type(trouble).__name__)
         return True
@@ -209,7 +228,7 @@ class Parking:
             if isinstance(handler, HearsOfHolds):
                 await handler.on_released([subject], tx)
         await self._sql.unpark(tx.db, subject=subject)
-        await self._sql.settle_hold(tx.db, subject=subject, state=state, error=None, attempts=0)
+        await self._sql.settle_hold(tx.db, subject=subject, state=state, cause=None, error=None, attempts=0)
         self._log.info("hold_ends", subject=subject, state=state)
 
     def _heard(self, row: Any) -> Heard[Any] | None:
@@ -233,7 +252,7 @@ class Parking:
         return next((e for e in events if isinstance(e, MessageEvent)), None) if self._says_holds else None
 
     def _ended(self, about: MessageEvent, hold: Any) -> dict[str, Any]:
-        who = Actor(kind="operator", id=hold["decided_by"] or "?")
+        who = self._actor() if hold["decided_by"] is None else Actor(kind="operator", id=hold["decided_by"])
         return {"actor": who, "message_id": about.message_id, "sender": about.sender, "recipient": about.recipient}
 
     def _actor(self) -> Actor:

@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     `keys` the folder of key files (0700), apart from the data; `listen` the address of this machine that HTTP is served
     on (every interface of a container: `0.0.0.0`); `address` is what the world calls us, and the issuer of tokens.
     `rebuild_records_per_second` is how fast lists are built anew beside the live ones (0: as fast as it goes).
+    `clamd` is where a virus scanner listens (`host:port`, or the path of a Unix socket); without it nothing is scanned.
     `webhooks_to_private_addresses` lets webhooks go to this machine and to http (practice and tests only).
     """
 
@@ -55,6 +56,7 @@ class Settings(BaseSettings):
     registry_address: str | None = None
     limits: Limits = Field(default_factory=Limits)
     mail: MailSettings = Field(default_factory=MailSettings)
+    clamd: str | None = None
     webhooks_to_private_addresses: bool = False
     partitions: int = 6
     replication: int = 1

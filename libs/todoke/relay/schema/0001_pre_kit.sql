@@ -150,10 +150,12 @@ CREATE TABLE consumer_offset (
 );
 
 -- A subject (message, or office for office events) whose record failed for good. Its row is the lock between the
--- consumer, which parks later records behind it, and a retry.
+-- consumer, which parks later records behind it, and a retry. Of cause `parked` an operator decides, `scan` comes again
+-- by itself.
 CREATE TABLE hold (
     subject text PRIMARY KEY,
     state text NOT NULL CHECK (state IN ('held', 'retry', 'discard', 'released', 'discarded')),
+    cause text NOT NULL CHECK (cause IN ('parked', 'scan')),
     nth integer NOT NULL DEFAULT 1,
     error text NOT NULL,
     attempts integer NOT NULL DEFAULT 0,
