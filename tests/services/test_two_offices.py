@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import io
 import itertools
+from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -76,6 +77,9 @@ class TwoOffices(RuleBasedStateMachine):
     product: ClassVar[Whole]
     http: ClassVar[httpx.AsyncClient]
     runner: ClassVar[asyncio.Runner]
+
+    seen: ClassVar[Counter[str]] = Counter()
+    """How often a message was seen in each state when everything had settled."""
 
     messages = Bundle("messages")
 
@@ -189,6 +193,7 @@ class TwoOffices(RuleBasedStateMachine):
             self.check_sent(office)
             self.check_received(office)
             self.check_counts(office)
+        self.seen.update("erased" if message.erased else message.status for message in self.sent)
 
     @rule(days=st.sampled_from([1, 91]))
     def time_passes(self, days: int) -> None:
@@ -335,13 +340,17 @@ class TwoOffices(RuleBasedStateMachine):
         self, sender: str, body: dict[str, Any], files: list[tuple[str, bytes]], key: str
     ) -> httpx.Response:
         client = Client(self.http, self.product.token(sender))
-        return self.run(client.send(body, files, key=key))
+        answer: httpx.Response = self.run(client.send(body, files, key=key))
+        return answer
 
     def post(self, office: str, path: str, body: object) -> httpx.Response:
-        return self.run(self.http.post(f"/v1/messages/{path}", json=body, headers=self.product.token(office)))
+        asking = self.http.post(f"/v1/messages/{path}", json=body, headers=self.product.token(office))
+        answer: httpx.Response = self.run(asking)
+        return answer
 
     def get(self, office: str, url: str) -> httpx.Response:
-        return self.run(self.http.get(url, headers=self.product.token(office)))
+        answer: httpx.Response = self.run(self.http.get(url, headers=self.product.token(office)))
+        return answer
 
     def run(self, action: Any) -> Any:
         return self.runner.run(action)
@@ -361,7 +370,7 @@ def run_machine(engines: Any, home: Path, *, examples: int, steps: int) -> None:
         TwoOffices.product = runner.run(product.__aenter__())
         TwoOffices.http = TwoOffices.product.client()
         try:
-            run_state_machine_as_test(  # type: ignore[no-untyped-call]
+            run_state_machine_as_test(
                 TwoOffices,
                 settings=settings(
                     max_examples=examples,
@@ -384,3 +393,4 @@ def test_two_offices_see_what_the_model_says(engines: Any, run_home: Path) -> No
 @pytest.mark.soak
 def test_two_offices_see_what_the_model_says_for_thousands_of_steps(engines: Any, run_home: Path) -> None:
     run_machine(engines, run_home, examples=200, steps=60)
+    assert TwoOffices.seen.keys() >= {*ENDS, "delivered", "erased"}

@@ -24,6 +24,7 @@ from todoke.relay.bodies import SMALL_BODY_SECONDS_MAX, EarlyAnswers, SmallBodie
 from todoke.relay.clock import Ids
 from todoke.relay.faults import Transient
 from todoke.relay.metrics import Metrics
+from todoke.relay.openapi import describe_problems
 from todoke.relay.postgres import traceparent_now
 from todoke.relay.problem import MEDIA_TYPE, Problem
 
@@ -64,6 +65,7 @@ def application(
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_mistake)
+    describe_problems(app)
     app.add_middleware(SmallBodies, uploads=_uploads(routers))
     app.add_middleware(_Watch, metrics=metrics, ids=ids)
     app.add_middleware(EarlyAnswers)
@@ -126,7 +128,10 @@ async def _on_http(_: Request, error: Exception) -> Response:
     if status == 408:  # noqa: PLR2004 (RFC 9110 section 15.5.9)
         return problem_response(Problem("TDK-BODY-SLOW", seconds=int(SMALL_BODY_SECONDS_MAX)))
     codes = {404: "TDK-NOT-FOUND", 405: "TDK-METHOD", 400: "TDK-BODY-MALFORMED", 413: "TDK-BODY-TOO-LARGE"}
-    return problem_response(Problem(codes.get(status, "TDK-INTERNAL")))
+    response = problem_response(Problem(codes.get(status, "TDK-INTERNAL")))
+    if isinstance(error, HTTPException) and error.headers and "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]  # RFC 9110 section 15.5.6
+    return response
 
 
 async def _on_mistake(_: Request, error: Exception) -> Response:
