@@ -535,11 +535,14 @@ class Discipline:
         if ours:  # what one office sends may be slow to read; that alone must not stop everybody's messages
             self._parks_in_a_row += 1
             self._parks_at.append(now)
-        self._metrics.parked.inc()
         trace = _trace_of(item.raw)
-        self._log.error(
-            "parked", subject=item.subject, topic=place.topic, offset=item.raw.offset, error=error, trace=trace
-        )
+        if cause == "parked":
+            self._metrics.parked.inc()
+            self._log.error(
+                "parked", subject=item.subject, topic=place.topic, offset=item.raw.offset, error=error, trace=trace
+            )
+        else:  # it comes again by itself: nobody has to be called
+            self._log.warning("set_aside", subject=item.subject, cause=cause, error=error, trace=trace)
         return True
 
     async def _trip(self, error: str) -> None:

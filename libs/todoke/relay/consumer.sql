@@ -45,8 +45,8 @@ ON CONFLICT (topic, partition, log_offset) DO NOTHING;
 INSERT INTO hold (subject, state, cause, error, attempts, held_at)
 VALUES (:subject, 'held', :cause, :error, :attempts, :held_at)
 ON CONFLICT (subject) DO UPDATE
-SET state = 'held', cause = excluded.cause, error = excluded.error, attempts = hold.attempts + excluded.attempts, held_at = excluded.held_at,
-    nth = hold.nth + (hold.state IN ('released', 'discarded'))::int
+SET state = 'held', cause = excluded.cause, error = excluded.error, attempts = hold.attempts + excluded.attempts,
+    held_at = excluded.held_at, nth = hold.nth + (hold.state IN ('released', 'discarded'))::int
 RETURNING nth;
 
 -- name: decided^
@@ -85,7 +85,7 @@ WHERE subject = :subject AND state = 'held'
 RETURNING (SELECT count(*) FROM parked WHERE parked.subject = hold.subject);
 
 -- name: try_set_aside!
--- Have what was set aside for a cause tried again: half a minute after the last try, longer after each one, an hour at most.
+-- Have what was set aside for a cause tried again: half a minute after the last try, ever later, an hour at most.
 UPDATE hold SET state = 'retry', decided_at = :now, decided_by = NULL, reason_sealed = NULL
 WHERE state = 'held' AND cause = :cause
     AND coalesce(decided_at, held_at) + least(attempts * 30, 3600) * interval '1 second' <= :now;
@@ -97,8 +97,8 @@ SELECT h.subject, h.state, h.cause, h.error, h.attempts, h.held_at,
 FROM hold h WHERE h.state IN ('held', 'retry', 'discard') ORDER BY h.held_at LIMIT :rows_max;
 
 -- name: count_holds$
--- How many subjects are held.
-SELECT count(*) FROM hold WHERE state IN ('held', 'retry', 'discard');
+-- How many subjects wait for an operator.
+SELECT count(*) FROM hold WHERE state IN ('held', 'retry', 'discard') AND cause = 'parked';
 
 -- name: breaker$
 -- Why the breaker is open, or nothing.
