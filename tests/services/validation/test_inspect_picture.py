@@ -123,6 +123,10 @@ BAD_JPEG: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
     "GIF": (lambda: saved("GIF", mode="L"), CONTENT),
     "something before it": (lambda: b"GIF89a" + jpeg(), CONTENT),
     "only its first bytes": (lambda: b"\xff\xd8\xff", UNREADABLE),
+    "a film behind it, as phones make them": (
+        lambda: jpeg() + bytes.fromhex("00000018") + b"ftypmp42\0\0\0\0isommp42" + b"\x01" * 5000,
+        APPENDED,
+    ),
     "first bytes and a program": (lambda: b"\xff\xd8\xff\xe0" + b"MZ" * 500, UNREADABLE),
     "no picture between the ends": (lambda: b"\xff\xd8\xff\xd9", UNREADABLE),
     "only notes": (lambda: b"\xff\xd8" + segment(0xFE, b"x") + b"\xff\xd9", UNREADABLE),
