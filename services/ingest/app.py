@@ -4,6 +4,7 @@ from services.ingest.api import routes
 from services.ingest.handlers import FreeSequences
 from services.ingest.keys import MonthKeeper
 from services.ingest.ledger import Ledger
+from services.ingest.restore import Bundles, restore
 from services.ingest.rules import HmacKeys
 from services.ingest.sending import Sending
 from services.ingest.timers import Sweeper
@@ -40,7 +41,7 @@ def build(runtime: Runtime) -> Service:
         limits=limits,
         ports=runtime.ports,
     )
-    sweeper = Sweeper(runtime.db, runtime.objects, runtime.ports.clock, runtime.journal_is_whole)
+    sweeper = Sweeper(runtime.db, runtime.objects, runtime.ports.clock, runtime.last_reconcile_was_clean)
     return Service(
         name="ingest",
         says=(MessageSubmitted, OperatorActed),
@@ -50,4 +51,6 @@ def build(runtime: Runtime) -> Service:
         timers=(Timer("sweep", SWEEP_SECONDS, sweeper.run),),
         needs=("postgres", "s3"),
         stop=sending.stop,
+        restore=restore,
+        inspect=Bundles(runtime.db, runtime.objects, runtime.ports.clock).inspect,
     )

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from todoke.relay.clock import UUID7_TIME_SHIFT
 from todoke.relay.manifest import ManifestFile
 from todoke.relay.seal import hashed_key
 from todoke.relay.submission import MessageBody, made_sequence
@@ -46,6 +47,15 @@ class HmacKeys:
 def sequence_candidates(now: datetime, start: int = 0) -> list[str]:
     """Sequences from the clock: the present second and those after it."""
     return [made_sequence(now + timedelta(seconds=start + step)) for step in range(CANDIDATES)]
+
+
+BATCH_SPAN = timedelta(minutes=10)
+"""The ids of messages that share an object are made within so long of the id that names it."""
+
+
+def behind(message_id: UUID) -> UUID:
+    """An id behind all that were made together with this one."""
+    return UUID(int=message_id.int + (int(BATCH_SPAN.total_seconds() * 1000) << UUID7_TIME_SHIFT))
 
 
 def may_use(live: Sequence[UUID], *, allow_resend: bool) -> bool:

@@ -100,3 +100,27 @@ SELECT last_key FROM swept WHERE month = :month;
 -- Note how far the sweeper has come.
 INSERT INTO swept (month, last_key) VALUES (:month, :last_key)
 ON CONFLICT (month) DO UPDATE SET last_key = excluded.last_key;
+
+-- name: restore_submissions!
+-- Set up again the rows of submissions that this database has forgotten, from their own events.
+INSERT INTO submission (message_id, sender, sender_name, recipient, recipient_name, sequence, sequence_hmac, place,
+                        object_key, submitted_at, receipt_sealed)
+SELECT message_id, sender, sender_name, recipient, recipient_name, sequence, sequence_hmac, place, object_key,
+       submitted_at, receipt_sealed
+FROM unnest(:message_ids::uuid[], :senders::text[], :sender_names::text[], :recipients::text[],
+            :recipient_names::text[], :sequences::text[], :sequence_hmacs::bytea[], :places::integer[],
+            :object_keys::text[], :times::timestamptz[], :receipts_sealed::text[])
+    AS old (message_id, sender, sender_name, recipient, recipient_name, sequence, sequence_hmac, place, object_key,
+            submitted_at, receipt_sealed)
+ORDER BY message_id
+ON CONFLICT DO NOTHING;
+
+-- name: restore_sequences!
+-- Count messages among the users of their sequences again; one row stands once in the arrays, with all its messages.
+INSERT INTO sequence_use AS held (sender, recipient, sequence_hmac, live)
+SELECT sender, recipient, sequence_hmac, live::uuid[]
+FROM unnest(:senders::text[], :recipients::text[], :sequence_hmacs::bytea[], :live::text[])
+    AS old (sender, recipient, sequence_hmac, live)
+ORDER BY sender, recipient, sequence_hmac
+ON CONFLICT (sender, recipient, sequence_hmac) DO UPDATE
+SET live = held.live || ARRAY(SELECT id FROM unnest(excluded.live) id WHERE id <> ALL (held.live));

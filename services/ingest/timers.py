@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from services.ingest.rules import behind
 from todoke.relay.clock import Clock, time_of
 from todoke.relay.faults import Transient
 from todoke.relay.objects import Objects
@@ -18,37 +19,34 @@ ORPHAN_AGE = timedelta(days=7)
 MONTHS_SWEPT = 3
 """Months that are looked through: this one and those in which an id of the last weeks can lie."""
 
-BATCH_SPAN = timedelta(minutes=10)
-"""The ids of messages that share an object are made within so long of the id that names it."""
-
 OBJECTS_AT_ONCE = 500
 """Objects that are asked about in one statement."""
 
 _KEY = re.compile(r"message/\d{4}/\d{2}/([0-9a-f-]{36})")
 
 
-class JournalBehind(Transient):
-    """The database is an older copy than the log: nothing is swept until an operator has mended it."""
+class NotClean(Transient):
+    """Something was found that could not be mended: nothing is swept until an operator has looked."""
 
 
 class Sweeper:
     """Looks through the bundles in the order of their ids, from where it last ended up to a week ago."""
 
     def __init__(
-        self, db: Database, objects: Objects, clock: Clock, journal_is_whole: Callable[[], Awaitable[bool]]
+        self, db: Database, objects: Objects, clock: Clock, last_reconcile_was_clean: Callable[[], Awaitable[bool]]
     ) -> None:
         self._db = db
         self._objects = objects
         self._clock = clock
-        self._journal_is_whole = journal_is_whole
+        self._last_reconcile_was_clean = last_reconcile_was_clean
 
     async def run(self) -> None:
         """Remove the orphans that have come of age. Raises `Transient`; the next run goes on.
 
         Not over a database that has forgotten what it said: there, accepted messages would look like orphans.
         """
-        if not await self._journal_is_whole():
-            raise JournalBehind("the journal lacks what the topic holds")
+        if not await self._last_reconcile_was_clean():
+            raise NotClean("the last comparison of journal and topic left something unmended")
         until = self._clock.now() - ORPHAN_AGE
         for month in _months(until):
             await self._sweep(month, until)
@@ -72,19 +70,13 @@ class Sweeper:
         """Remove those of the keys that no submission names, then note the last one."""
         ids = [UUID(key.rpartition("/")[2]) for key in keys]
         async with self._db.worker() as tx:
-            rows = await _sql.known_objects(tx.db, first=ids[0], behind=_behind(ids[-1]), object_keys=keys)
+            rows = await _sql.known_objects(tx.db, first=ids[0], behind=behind(ids[-1]), object_keys=keys)
         known = {row["object_key"] for row in rows}
         for key in keys:
             if key not in known:
                 await self._objects.delete(key)
         async with self._db.worker() as tx:
             await _sql.sweep_to(tx.db, month=month, last_key=keys[-1])
-
-
-def _behind(message_id: UUID) -> UUID:
-    """An id behind all that were made together with this one."""
-    later = int(BATCH_SPAN.total_seconds() * 1000) << 80
-    return UUID(int=message_id.int + later)
 
 
 def _months(until: datetime) -> list[str]:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from services.projection.handlers import Lists
 from todoke.relay.consumer import Discipline, Place
-from todoke.relay.kafka import Following
+from todoke.relay.following import Following
 from todoke.relay.limits import BATCH_RECORDS_MAX
 from todoke.relay.postgres import Database, Listener, queries
 from todoke.relay.service import Runtime

@@ -101,6 +101,7 @@ class Rebuild:
     """The operators' side; a working process fills (`filling.Filling`)."""
 
     def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._acts = Acts(runtime)
         self._db = runtime.db
         self._ports = runtime.ports

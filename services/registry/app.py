@@ -9,6 +9,7 @@ from services.registry.operator_offices import operator_office_routes
 from services.registry.operators import TOTP_LABEL, SecondFactors, operator_routes
 from services.registry.password_changes import PasswordChanges
 from services.registry.passwords import Argon2Cost, Passwords
+from services.registry.restore import restore
 from services.registry.sessions import Sessions, ended_feed
 from services.registry.timers import SWEEP_SECONDS, Sweeper
 from todoke.events import (
@@ -68,4 +69,5 @@ def build(runtime: Runtime) -> Service:
         timers=(Timer("sweep", SWEEP_SECONDS, Sweeper(db).run),),
         start=passwords.prepare,
         stop=passwords.close,
+        restore=restore,
     )

@@ -292,3 +292,32 @@ DELETE FROM login_lock WHERE last_at < :before AND (succeeded_at IS NULL OR succ
 -- name: sweep_failures!
 -- Forget failures that were long told or never will be.
 DELETE FROM login_failure WHERE at < :before;
+
+-- Set up again from events --------------------------------------------------------------------------------------------
+
+-- name: restore_office$
+-- A state of an office that this database has forgotten, unless it knows a newer one; answers whether the office is new.
+INSERT INTO office AS known (number, version, name, search, address, phone, fax, prefecture, service_types, suspended,
+                             licence_until, csv_version_last, predecessor, successor, changed_at)
+VALUES (:number, :version, :name, :search, :address, :phone, :fax, :prefecture, :service_types::text[], :suspended,
+        :licence_until, :csv_version_last, :predecessor, :successor, :at)
+ON CONFLICT (number) DO UPDATE
+SET version = excluded.version, name = excluded.name, search = excluded.search, address = excluded.address,
+    phone = excluded.phone, fax = excluded.fax, prefecture = excluded.prefecture,
+    service_types = excluded.service_types, suspended = excluded.suspended, licence_until = excluded.licence_until,
+    csv_version_last = excluded.csv_version_last, predecessor = excluded.predecessor, successor = excluded.successor,
+    changed_at = excluded.changed_at
+WHERE known.version < excluded.version
+RETURNING NOT EXISTS (SELECT FROM office before WHERE before.number = :number);
+
+-- name: restore_membership$
+-- Rights that this database has forgotten, unless it knows newer ones; answers whether it knows the person at all.
+WITH person_known AS (SELECT id FROM person WHERE id = :user_id),
+     restored AS (
+        INSERT INTO membership AS known (user_id, office, roles, state, version, changed_at)
+        SELECT id, :office, :roles::text[], :state, :version, :at FROM person_known
+        ON CONFLICT (office, user_id) DO UPDATE
+        SET roles = excluded.roles, state = excluded.state, version = excluded.version, changed_at = excluded.changed_at
+        WHERE known.version < excluded.version
+     )
+SELECT EXISTS (SELECT FROM person_known);

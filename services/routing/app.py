@@ -1,6 +1,7 @@
 """The wiring of routing."""
 
 from services.routing.handlers import Route
+from services.routing.restore import restore
 from todoke.events import (
     MessageDiscarded,
     MessageHeld,
@@ -19,4 +20,5 @@ def build(runtime: Runtime) -> Service:
         name="routing",
         says=(MessageRouted, MessageUndeliverable, MessageHeld, MessageReleased, MessageDiscarded, OperatorActed),
         handlers=(Route(runtime.db, runtime.directory), DirectoryKeeper()),
+        restore=restore,
     )

@@ -3,7 +3,9 @@
 from services.storage.api import Desk, router
 from services.storage.contents import Contents
 from services.storage.handlers import Keep
+from services.storage.inventory import Inventory
 from services.storage.mailbox import Mailbox
+from services.storage.restore import restore
 from services.storage.timers import Deadlines, Eraser
 from todoke.events import (
     ContentOpened,
@@ -66,4 +68,6 @@ def build(runtime: Runtime) -> Service:
             Timer("storage.sweep", TIMER_SECONDS, eraser.sweep),
         ),
         needs=("postgres", "s3"),
+        restore=restore,
+        inspect=Inventory(runtime.db, runtime.objects).inspect,
     )

@@ -17,6 +17,15 @@ CREATE INDEX custody_object ON custody (object_key);
 SELECT partition_by_month('custody');
 SELECT grant_worker('custody');
 
+-- Recalls asked for before the arrival, of messages whose submission this database has forgotten and will hear again: it
+-- was restored to an older copy. Custody takes them over when it begins.
+CREATE TABLE early_recall (
+    message_id uuid PRIMARY KEY,
+    requested_at timestamptz NOT NULL,
+    reason_sealed text NOT NULL
+);
+SELECT grant_worker('early_recall');
+
 -- A message that arrived, or that was recalled before it could. `claimed` is seen only inside the transaction that
 -- claims the row and draws its number.
 CREATE TABLE delivery (

@@ -1,9 +1,10 @@
 -- name: keep_custody!
 -- Take new messages into custody; known ones stay as they are.
-INSERT INTO custody (message_id, sender, recipient, object_key, package)
-SELECT message_id, sender, recipient, object_key, package
+INSERT INTO custody (message_id, sender, recipient, object_key, package, recall_requested_at, recall_reason_sealed)
+SELECT message_id, sender, recipient, object_key, package, early_recall.requested_at, early_recall.reason_sealed
 FROM unnest(:message_ids::uuid[], :senders::text[], :recipients::text[], :object_keys::text[], :packages::text[])
     AS new (message_id, sender, recipient, object_key, package)
+LEFT JOIN early_recall USING (message_id)
 ORDER BY message_id
 ON CONFLICT DO NOTHING;
 
@@ -193,3 +194,92 @@ DELETE FROM doomed_object WHERE object_key = :object_key;
 -- name: doomed
 -- Objects whose time is over.
 SELECT object_key FROM doomed_object WHERE after <= :now ORDER BY after LIMIT :rows_max;
+
+-- name: restore_recall_requests!
+-- Remember again that these messages are wanted back: in custody, or until they come there.
+WITH asked AS (
+    SELECT message_id, requested_at, reason_sealed
+    FROM unnest(:message_ids::uuid[], :times::timestamptz[], :reasons_sealed::text[])
+        AS asked (message_id, requested_at, reason_sealed)
+), held AS (
+    UPDATE custody SET recall_requested_at = asked.requested_at, recall_reason_sealed = asked.reason_sealed
+    FROM asked
+    WHERE custody.message_id = asked.message_id AND custody.message_id = ANY(:message_ids::uuid[])
+      AND custody.recall_requested_at IS NULL
+)
+INSERT INTO early_recall (message_id, requested_at, reason_sealed)
+SELECT message_id, requested_at, reason_sealed FROM asked
+WHERE NOT EXISTS (SELECT FROM custody c WHERE c.message_id = asked.message_id)
+ON CONFLICT DO NOTHING;
+
+-- name: restore_deliveries!
+-- Set up again the mailbox rows of messages whose arrival (or recall before it) this database has forgotten.
+INSERT INTO delivery (message_id, sender, recipient, status, delivery_no, delivered_at, opened_at, reminded_at,
+                      downloaded_at, receipt_sealed, recalled_at, expired_at)
+SELECT message_id, sender, recipient, status, delivery_no, delivered_at, opened_at, reminded_at, downloaded_at,
+       receipt_sealed, recalled_at, expired_at
+FROM unnest(:message_ids::uuid[], :senders::text[], :recipients::text[], :statuses::text[], :numbers::bigint[],
+            :delivered::timestamptz[], :opened::timestamptz[], :reminded::timestamptz[], :downloaded::timestamptz[],
+            :receipts_sealed::text[], :recalled::timestamptz[], :expired::timestamptz[])
+    AS old (message_id, sender, recipient, status, delivery_no, delivered_at, opened_at, reminded_at, downloaded_at,
+            receipt_sealed, recalled_at, expired_at)
+ORDER BY message_id
+ON CONFLICT DO NOTHING;
+
+-- name: restore_openings!
+-- Set up again that content of messages was opened, and that their recipients were reminded.
+UPDATE delivery
+SET opened_at = coalesce(delivery.opened_at, old.opened_at), reminded_at = coalesce(delivery.reminded_at, old.reminded_at)
+FROM unnest(:message_ids::uuid[], :opened::timestamptz[], :reminded::timestamptz[])
+    AS old (message_id, opened_at, reminded_at)
+WHERE delivery.message_id = old.message_id AND delivery.message_id = ANY(:message_ids::uuid[])
+  AND delivery.delivery_no IS NOT NULL;
+
+-- name: restore_ends!
+-- Set up again how messages ended that wait here.
+UPDATE delivery
+SET status = old.status, downloaded_at = old.downloaded_at, receipt_sealed = old.receipt_sealed,
+    recalled_at = old.recalled_at, expired_at = old.expired_at
+FROM unnest(:message_ids::uuid[], :statuses::text[], :downloaded::timestamptz[], :receipts_sealed::text[],
+            :recalled::timestamptz[], :expired::timestamptz[])
+    AS old (message_id, status, downloaded_at, receipt_sealed, recalled_at, expired_at)
+WHERE delivery.message_id = old.message_id AND delivery.message_id = ANY(:message_ids::uuid[])
+  AND delivery.status = 'delivered';
+
+-- name: restore_counters!
+-- No number that a recipient may have seen is drawn again.
+INSERT INTO counter AS known (recipient, last_no, last_at)
+SELECT recipient, last_no, last_at
+FROM unnest(:recipients::text[], :numbers::bigint[], :times::timestamptz[]) AS old (recipient, last_no, last_at)
+ORDER BY recipient
+ON CONFLICT (recipient) DO UPDATE SET last_no = excluded.last_no, last_at = greatest(known.last_at, excluded.last_at)
+WHERE known.last_no < excluded.last_no;
+
+-- name: restore_erasures!
+-- The content of these messages is gone.
+UPDATE ended SET erase_started_at = coalesce(ended.erase_started_at, old.at), erased_at = coalesce(ended.erased_at, old.at)
+FROM unnest(:message_ids::uuid[], :times::timestamptz[]) AS old (message_id, at)
+WHERE ended.message_id = old.message_id AND ended.message_id = ANY(:message_ids::uuid[]);
+
+-- name: fates_of
+-- Under which numbers these messages stand here, and how they stand.
+SELECT message_id, delivery_no, status FROM delivery WHERE message_id = ANY(:message_ids::uuid[]);
+
+-- name: newest_contents
+-- The newest messages whose content is kept, the newest first.
+SELECT c.message_id, c.object_key, c.package FROM custody c
+LEFT JOIN ended e ON e.message_id = c.message_id
+WHERE e.erase_started_at IS NULL ORDER BY c.message_id DESC LIMIT :rows_max;
+
+-- name: contents_after
+-- The next messages whose content is kept, by id.
+SELECT c.message_id, c.object_key, c.package FROM custody c
+LEFT JOIN ended e ON e.message_id = c.message_id
+WHERE c.message_id > :after AND e.erase_started_at IS NULL ORDER BY c.message_id LIMIT :rows_max;
+
+-- name: contents_still
+-- Which of these messages still have their content where it was looked for.
+SELECT c.message_id, c.object_key FROM unnest(:message_ids::uuid[], :object_keys::text[]) AS asked (message_id, object_key)
+JOIN custody c ON c.message_id = asked.message_id AND c.object_key = asked.object_key
+LEFT JOIN ended e ON e.message_id = c.message_id
+WHERE e.erase_started_at IS NULL;

@@ -5,6 +5,7 @@ from services.validation.attachments import ParserPool
 from services.validation.bundles import Bundles
 from services.validation.handlers import Judge
 from services.validation.judging import Judging
+from services.validation.restore import restore
 from services.validation.scanning import Scanner
 from services.validation.timers import Rescans
 from todoke.events import (
@@ -48,4 +49,5 @@ def build(runtime: Runtime) -> Service:
         timers=(Timer("validation.rescan", RESCAN_SECONDS, Rescans(runtime.db, scanner).run),),
         needs=("postgres", "s3"),
         stop=parsers.close,
+        restore=restore,
     )

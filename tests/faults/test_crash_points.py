@@ -26,6 +26,11 @@ SAYERS = ("registry", "ingest", "validation", "routing", "storage")
 
 IN_RELAYS = ("relay.before-send", "relay.before-forget")
 
+IN_RECONCILIATION = tuple(
+    f"reconcile.after-{step}" for step in ("taking-back", "mark", "reading", "collecting", "publishing")
+)
+"""Tried without processes, by an exception in the place of death: tests/kit/test_reconcile.py."""
+
 IN_WEB = (
     "ingest.before-put",
     "ingest.after-put",
@@ -55,7 +60,7 @@ YEARLY_SECONDS = 100 * 24 * 3600
 def test_no_crash_point_is_forgotten() -> None:
     every = {point.tail for point in points() if point.of_every_service}
     single = {point.tail for point in points() if not point.of_every_service}
-    assert every == {*IN_WORKERS, *IN_RELAYS}
+    assert every == {*IN_WORKERS, *IN_RELAYS, *IN_RECONCILIATION}
     tried = {*IN_WEB, *IN_RECALL, *IN_ERASURE, IN_SWEEP, *IN_TELLING}
     assert single == {name for name in tried if name.partition(".")[2] not in IN_WORKERS}
 

@@ -12,7 +12,9 @@ from tests.faults.traffic import RECIPIENTS, SENDERS, Traffic, client_of, pictur
 from todoke.client import Upload
 from todoke.client.shapes import MailTarget, NotificationSettings
 
-NO_STATE = frozenset({"consumer_offset", "running", "suspect", "lease", "outbox", "pulse"})
+NO_STATE = frozenset(
+    {"consumer_offset", "own_log", "reconcile_report", "running", "suspect", "lease", "outbox", "pulse"}
+)
 """Tables about processes and their ways, not about messages and offices."""
 
 

@@ -13,8 +13,7 @@ import pytest
 import yaml
 
 from todoke.engines import kafka
-from todoke.events import SERVICES, topic_of
-from todoke.relay.kafka import topic_settings
+from todoke.events import SERVICES, topic_of, topic_settings
 from todoke.relay.problem import Problem
 from todoke.relay.settings import Settings
 from tools import apidocs

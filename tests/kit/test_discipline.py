@@ -7,9 +7,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from tests.kit.topology import DRIVERS, TOPIC, Count, Topology, poison, remake_topics, transient, undeliverable
-from todoke.events import read_headers, record_of
+from todoke.events import record_of
 from todoke.relay.consumer import Place
-from todoke.relay.kafka import newest_headers
 from todoke.relay.limits import PARKS_IN_A_ROW_MAX
 
 pytestmark = [pytest.mark.long]
@@ -250,19 +249,6 @@ async def test_records_before_the_assignment_is_known_are_refused(topology: Topo
     await discipline.poll({Place(TOPIC, 0): []})
     assert discipline.expected == {}
     assert await topology.effects() == []
-
-
-async def test_the_newest_records_of_a_topic_tell_whether_a_journal_is_whole(topology: Topology) -> None:
-    assert await newest_headers(topology.kafka, TOPIC) == []
-    events = [undeliverable(topology.ports, number) for number in range(30)]
-    async with topology.publishing(), topology.hearing("bare", Count()):
-        await topology.say(*events)
-        await topology.wait_for_effects(30)
-    newest = {read_headers(headers).event_id for headers in await newest_headers(topology.kafka, TOPIC)}
-    last = {event.key(): event.event_id("routing") for event in events}
-    assert newest
-    assert newest <= set(last.values())
-    assert await newest_headers(topology.kafka, "todoke.nobody.v1") == []
 
 
 def _all_heard(topology: Topology, records: int):  # type: ignore[no-untyped-def]  # noqa: ANN202

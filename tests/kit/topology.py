@@ -34,7 +34,9 @@ GRANT ALL ON storage.effect TO storage_worker
 SYSTEM = Actor(kind="system", id="routing")
 
 
-def undeliverable(ports: Ports, number: int, *, message_id: UUID | None = None, office: str | None = None) -> Event:
+def undeliverable(
+    ports: Ports, number: int, *, message_id: UUID | None = None, office: str | None = None
+) -> MessageUndeliverable:
     """The `number`-th event of its recipient office."""
     return MessageUndeliverable(
         actor=SYSTEM,
@@ -163,6 +165,12 @@ async def running(loop: Any) -> AsyncIterator[asyncio.Task[None]]:
 
 async def remake_topics(kafka: str, topics: list[str]) -> None:
     """Topics without a record, also when they were there before."""
+    await delete_topics(kafka, topics)
+    await ensure_topics(kafka, topics, partitions=3, replication=1)
+
+
+async def delete_topics(kafka: str, topics: list[str]) -> None:
+    """Topics that are gone, whether they were there or not."""
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
     try:
@@ -173,7 +181,6 @@ async def remake_topics(kafka: str, topics: list[str]) -> None:
                 await asyncio.sleep(0.05)
     finally:
         await admin.close()
-    await ensure_topics(kafka, topics, partitions=3, replication=1)
 
 
 def poison(reason: str) -> Poison:

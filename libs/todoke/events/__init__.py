@@ -57,7 +57,7 @@ from todoke.events.office import (
     OfficeSuspended,
     UserChanged,
 )
-from todoke.events.topics import SERVICES, service_of, topic_of
+from todoke.events.topics import SERVICES, service_of, topic_of, topic_settings
 from todoke.events.upcasts import lift
 
 __all__ = [
@@ -111,6 +111,7 @@ __all__ = [
     "service_of",
     "subject_of",
     "topic_of",
+    "topic_settings",
     "type_of",
 ]
 

@@ -22,3 +22,11 @@ def service_of(topic: str) -> str:
     if prefix != "todoke" or version != "v1" or not service:
         raise ValueError(topic)
     return service
+
+
+def topic_settings(replication: int) -> dict[str, str]:
+    """Append time, because retention deletes by timestamp; no compaction; with one replica each batch is flushed."""
+    config = {"cleanup.policy": "delete", "retention.ms": "-1", "message.timestamp.type": "LogAppendTime"}
+    if replication == 1:
+        return config | {"flush.messages": "1"}
+    return config | {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"}

@@ -2,6 +2,9 @@
 
 `web` hosts HTTP, `work` hosts consumers and timers; relays run in both, because whoever writes wants to be heard at
 once and the lease lets only one lead. A service alone (`todoke serve NAME`) is both.
+
+A service relays, hears and serves only after its journal and its topic were compared (`todoke.relay.reconcile`); until
+then its HTTP side answers 503 and health says so.
 """
 
 import asyncio
@@ -14,7 +17,7 @@ from typing import Any
 import httpx
 import structlog
 import uvicorn
-from fastapi import FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
 from todoke.events import MessageHeld, topic_of
 from todoke.relay.consumer import Discipline
@@ -25,9 +28,11 @@ from todoke.relay.limits import EXIT_NO_PROGRESS, NO_PROGRESS_SECONDS_MAX
 from todoke.relay.operating import Operating
 from todoke.relay.operating_api import operator_routes
 from todoke.relay.postgres import DatabaseAway, queries
+from todoke.relay.problem import Problem
 from todoke.relay.publisher import Publisher
+from todoke.relay.reconcile import Reconciler
 from todoke.relay.service import Build, Runtime, Service, Shared
-from todoke.relay.web import application
+from todoke.relay.web import RETRY_SECONDS, application
 from todoke.relay.wire import Protocol
 
 GAUGE_SECONDS = 5.0
@@ -35,6 +40,9 @@ GAUGE_SECONDS = 5.0
 
 HEALTH_SECONDS_MAX = 3.0
 """An engine that does not answer the health question in this time is away."""
+
+RECONCILE_AGAIN_SECONDS = 5.0
+"""After a comparison that failed by a mistake of ours."""
 
 TIMER_LOOK_SECONDS = 1.0
 """How often timers are asked whether they are due."""
@@ -49,7 +57,12 @@ class _Hosted:
     runtime: Runtime
     service: Service
     publisher: Publisher
+    reconciler: Reconciler
     hearing: Hearing | None = None
+    is_open: bool = False
+    """Whether journal and topic were compared and the service's loops run."""
+    last_seq: int = 0
+    """The newest number of the journal that this process has seen."""
 
 
 class Host:
@@ -90,7 +103,19 @@ class Host:
         sender = KafkaSender(settings.kafka, topic_of(name), runtime.log)
         publisher = Publisher(name, owner, runtime.db, sender, runtime.ports, runtime.metrics, runtime.log)
         runtime.db.said = publisher.wake
-        return _Hosted(runtime, build(runtime), publisher)
+        service = build(runtime)
+        reconciler = Reconciler(
+            name,
+            owner,
+            runtime.db,
+            runtime.ports,
+            runtime.metrics,
+            runtime.log,
+            kafka=settings.kafka,
+            restore=service.restore,
+            inspect=service.inspect,
+        )
+        return _Hosted(runtime, service, publisher, reconciler)
 
     async def _start(self, hosted: _Hosted) -> None:
         service = hosted.service
@@ -98,10 +123,34 @@ class Host:
             self._stops.append(service.stop)
         if service.start is not None:
             await service.start()
-        if service.says:
+        self._tasks.append(asyncio.create_task(self._open(hosted), name=f"{service.name}-open"))
+
+    async def _open(self, hosted: _Hosted) -> None:
+        """Compare journal and topic; only then relay, hear, run timers and serve."""
+        service = hosted.service
+        if service.says:  # who says nothing has no journal to compare
+            await self._until_done(hosted, hosted.reconciler.at_start)
             self._keep(f"{service.name}-relay", hosted.publisher.run)
-        if not self._works:
-            return
+        if self._works:
+            await self._work(hosted)
+        hosted.is_open = True
+        await self._until_done(hosted, hosted.reconciler.look_after_start)
+
+    async def _until_done(self, hosted: _Hosted, compare: Callable[[], Awaitable[None]]) -> None:
+        """Try again what fails by a mistake of ours: a closed service that says why is better than an open one."""
+        while True:
+            try:
+                await compare()
+            except Exception as mistake:  # noqa: BLE001 (whatever it is)
+                hosted.runtime.log.critical("reconcile_fails", error=type(mistake).__name__)
+                await self._shared.ports.clock.sleep(RECONCILE_AGAIN_SECONDS)
+            else:
+                return
+
+    async def _work(self, hosted: _Hosted) -> None:
+        service = hosted.service
+        if service.says:
+            self._keep(f"{service.name}-reconcile", hosted.reconciler.watch)
         if service.handlers:
             hosted.hearing = await self._hearing(hosted)
             self._keep(f"{service.name}-hear", hosted.hearing.run)
@@ -223,9 +272,17 @@ class Host:
                     age = (clock.now() - row["oldest"]).total_seconds() if row["oldest"] else 0.0
                     metrics.outbox_rows.labels(name).set(row["waiting"])
                     metrics.outbox_seconds.labels(name).set(max(0.0, age))
+                    self._notice_restore(hosted, row["last_seq"])
                 if hosted.hearing is not None:
                     self._watch(hosted, hosted.hearing)
             await clock.sleep(GAUGE_SECONDS)
+
+    def _notice_restore(self, hosted: _Hosted, last_seq: int) -> None:
+        """The journal's numbers never go back, unless an older copy was put under a running process: start again."""
+        if last_seq < hosted.last_seq:
+            log.critical("database_went_back", service=hosted.service.name, exit=EXIT_NO_PROGRESS)
+            self.failed.set()
+        hosted.last_seq = last_seq
 
     def _watch(self, hosted: _Hosted, hearing: Hearing) -> None:
         name, discipline, lag = hosted.service.name, hearing.discipline, hearing.lag()
@@ -255,7 +312,9 @@ class Host:
         wanted = needed | {part for hosted in self._hosted for part in hosted.service.degraded_without}
         parts = {name: "ready" if up[name] else "away" for name in sorted(wanted)}
         for hosted in self._hosted:
-            if hosted.hearing is not None and hosted.hearing.discipline.breaker_open:
+            if not hosted.is_open:
+                parts[hosted.service.name] = "reconciling"
+            elif hosted.hearing is not None and hosted.hearing.discipline.breaker_open:
                 parts[hosted.service.name] = "breaker open"
             elif hosted.hearing is not None and not hosted.hearing.discipline.began:
                 parts[hosted.service.name] = "starting"
@@ -263,7 +322,9 @@ class Host:
             parts["ended-sessions"] = "stale"
         for url in self._shared.settings.also_ready:
             parts |= await self._ask(url)
-        if any(parts.get(name) == "away" for name in needed) or "starting" in parts.values():
+        if any(parts.get(name) == "away" for name in needed) or not {"starting", "reconciling"}.isdisjoint(
+            parts.values()
+        ):
             status = "away"
         else:
             status = "ready" if all(state == "ready" for state in parts.values()) else "degraded"
@@ -291,9 +352,9 @@ class Host:
 
     def applications(self) -> tuple[FastAPI, FastAPI]:
         """The public application and the operators'; both serve health and metrics."""
-        public = [router for hosted in self._hosted for router in hosted.service.routers]
+        public = [_gated(hosted, router) for hosted in self._hosted for router in hosted.service.routers]
         shared = self._shared
-        operators = [router for hosted in self._hosted for router in hosted.service.operator_routers]
+        operators = [_gated(hosted, router) for hosted in self._hosted for router in hosted.service.operator_routers]
         operators.append(
             operator_routes(shared.access, {each.service.name: Operating(each.runtime) for each in self._hosted})
         )
@@ -328,6 +389,18 @@ async def serve(app: FastAPI, *, address: str, port: int, stopping: asyncio.Even
     server.should_exit = True
     waiter.cancel()
     await task
+
+
+def _gated(hosted: _Hosted, router: APIRouter) -> APIRouter:
+    """The router of a service, which answers 503 until the service is open."""
+
+    async def must_be_open() -> None:
+        if not hosted.is_open:
+            raise Problem("TDK-ENGINE-AWAY", retry_after=RETRY_SECONDS)
+
+    gate = APIRouter(dependencies=[Depends(must_be_open)])
+    gate.include_router(router)
+    return gate
 
 
 def _discipline(hosted: _Hosted) -> Discipline:

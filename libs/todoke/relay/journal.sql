@@ -48,8 +48,17 @@ CROSS JOIN LATERAL (
 ORDER BY o.seq;
 
 -- name: acknowledged!
--- Forget rows that Kafka holds now.
-DELETE FROM outbox WHERE seq = ANY(:seqs::bigint[]);
+-- Forget rows that Kafka holds now, and note in the same breath how far the log goes (the marks move up only). A log that
+-- goes on below its mark was cut or made anew: suspect. Rows forgotten before, by another relay, say nothing about it.
+WITH gone AS (DELETE FROM outbox WHERE seq = ANY(:seqs::bigint[]) RETURNING seq)
+UPDATE own_log AS mark
+SET next = greatest(mark.next, reached.next),
+    event_id = CASE WHEN reached.next > mark.next THEN reached.event_id ELSE mark.event_id END,
+    append_time = CASE WHEN reached.next > mark.next THEN reached.append_time ELSE mark.append_time END,
+    suspect = mark.suspect OR reached.begins < mark.next
+FROM unnest(:partitions::integer[], :begins::bigint[], :nexts::bigint[], :event_ids::text[], :append_times::bigint[])
+    AS reached (partition, begins, next, event_id, append_time)
+WHERE mark.partition = reached.partition AND EXISTS (SELECT FROM gone);
 
 -- name: refused!
 -- Set rows aside that the broker will never take.
@@ -59,8 +68,8 @@ SELECT seq, subject_id, event_id, about_office, :error, :refused_at FROM gone
 ON CONFLICT DO NOTHING;
 
 -- name: outbox_age^
--- How many rows wait and since when the oldest does.
-SELECT (SELECT count(*) FROM outbox) AS waiting,
+-- How many rows wait, since when the oldest does, and the newest number of the journal.
+SELECT (SELECT count(*) FROM outbox) AS waiting, coalesce(pg_sequence_last_value('journal_seq'), 0) AS last_seq,
        (SELECT coalesce(j.recorded_at, f.recorded_at)
         FROM (SELECT subject_id, event_id FROM outbox ORDER BY seq LIMIT 1) o
         LEFT JOIN journal j ON j.message_id = o.subject_id AND j.event_id = o.event_id
@@ -108,7 +117,3 @@ ORDER BY c.relname;
 -- name: top_up_months$
 -- Make the months ahead that are still missing.
 SELECT top_up_months();
-
--- name: was_said$
--- Whether the journal holds this event of this message.
-SELECT EXISTS (SELECT FROM journal WHERE message_id = :subject::text::uuid AND event_id = :event_id);

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import GenericAlias
 from typing import Any, Self, Union
 
@@ -31,11 +31,11 @@ from faststream.kafka.message import KafkaAckableMessage
 from faststream.specification import AsyncAPI
 from structlog.typing import FilteringBoundLogger
 
-from todoke.events import Event, topic_of
+from todoke.events import Event, topic_of, topic_settings
 from todoke.relay.consumer import Discipline, Place
 from todoke.relay.faults import Transient
 from todoke.relay.limits import BATCH_RECORDS_MAX, KAFKA_BATCH_BYTES_MAX
-from todoke.relay.publisher import OutcomeUnknown, Outgoing, Sent
+from todoke.relay.publisher import OutcomeUnknown, Outgoing, Reached, Sent, further
 
 PATIENCE_SECONDS = 30.0
 """An idempotent batch waits for its broker; only after this long is the outcome called unknown."""
@@ -45,9 +45,6 @@ SESSION_MS = 6_000
 HEARTBEAT_MS = 1_000
 REBALANCE_MS = 10_000
 POLL_MS = 500
-FOLLOW_MS = 100
-"""The same for a consumer that others wait for: it must come level with the live one in a moment."""
-
 METADATA_MS = 15_000
 """A topic that was made after a consumer had started is noticed after this long (the library's default: 5 minutes)."""
 
@@ -55,6 +52,10 @@ MAX_POLL_INTERVAL_MS = 60_000
 FETCH_BYTES_MAX = 1 << 20
 KEYS_CACHED = 100_000
 """Partitions of keys kept: the pure-Python murmur2 is worth remembering, 250,000 offices are not all busy at once."""
+
+LOOK_SECONDS = 0.5
+QUIET_SECONDS_MAX = 10.0
+"""A reader to whom Kafka gives nothing for so long, though there is something, gives up: Kafka is away."""
 
 REFUSALS = (MessageSizeTooLargeError, CorruptRecordException, InvalidTimestampError)
 """Errors with which the broker says that it will never take this batch."""
@@ -65,14 +66,6 @@ class KafkaAway(Transient):
 
 
 # --- topics --------------------------------------------------------------------------------------------------------
-
-
-def topic_settings(replication: int) -> dict[str, str]:
-    """Append time, because retention deletes by timestamp; no compaction; with one replica each batch is flushed."""
-    config = {"cleanup.policy": "delete", "retention.ms": "-1", "message.timestamp.type": "LogAppendTime"}
-    if replication == 1:
-        return config | {"flush.messages": "1"}
-    return config | {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"}
 
 
 async def ensure_topics(servers: str, topics: Sequence[str], *, partitions: int, replication: int) -> None:
@@ -143,15 +136,19 @@ class KafkaSender:
         taken, outcomes = await self._try(producer, rows)
         refused = {partition for partition, outcome in outcomes.items() if isinstance(outcome, REFUSALS)}
         unknown = Counter(
-            type(outcome).__name__ for p, outcome in outcomes.items() if outcome is not None and p not in refused
+            type(outcome).__name__
+            for p, outcome in outcomes.items()
+            if isinstance(outcome, BaseException) and p not in refused
         )
         if unknown:
             await self.close()
             raise OutcomeUnknown(", ".join(f"{name} x{count}" for name, count in sorted(unknown.items())))
         fine = [row.seq for partition, lines in taken.items() if partition not in refused for row in lines]
+        reached = [_reached(p, outcomes[p], lines) for p, lines in taken.items() if lines and p not in refused]
+        sent = Sent(fine, reached=[place for place in reached if place])
         if not refused:
-            return Sent(fine)
-        return await self._one_by_one(producer, fine, [row for p in sorted(refused) for row in taken[p]])
+            return sent
+        return await self._one_by_one(producer, sent, [row for p in sorted(refused) for row in taken[p]])
 
     async def close(self) -> None:
         """`stop()` would wait for a flush that may never end: close sockets first, then cancel the sender task.
@@ -199,7 +196,8 @@ class KafkaSender:
 
     async def _try(
         self, producer: AIOKafkaProducer, rows: Sequence[Outgoing]
-    ) -> tuple[dict[int, list[Outgoing]], dict[int, BaseException | None]]:
+    ) -> tuple[dict[int, list[Outgoing]], dict[int, Any]]:
+        """What was taken, and by partition how it went: the batch's metadata, or the exception."""
         try:
             return await self._send_batches(producer, rows)
         except (KafkaError, OSError, TimeoutError) as trouble:
@@ -208,7 +206,7 @@ class KafkaSender:
 
     async def _send_batches(
         self, producer: AIOKafkaProducer, rows: Sequence[Outgoing]
-    ) -> tuple[dict[int, list[Outgoing]], dict[int, BaseException | None]]:
+    ) -> tuple[dict[int, list[Outgoing]], dict[int, Any]]:
         builders: dict[int, Any] = {}
         taken: dict[int, list[Outgoing]] = {}
         for row in rows:
@@ -234,22 +232,25 @@ class KafkaSender:
         await asyncio.wait(futures.values(), timeout=PATIENCE_SECONDS)
         return taken, {partition: _outcome(future) for partition, future in futures.items()}
 
-    async def _one_by_one(self, producer: AIOKafkaProducer, fine: list[int], rows: Sequence[Outgoing]) -> Sent:
+    async def _one_by_one(self, producer: AIOKafkaProducer, sent: Sent, rows: Sequence[Outgoing]) -> Sent:
         """Find which rows of a refused batch the broker will never take; the others go out in order."""
+        fine, reached = list(sent.acknowledged), list(sent.reached)
         refused: list[int] = []
         error = ""
         for row in rows:
             _, outcomes = await self._try(producer, [row])
-            outcome = next(iter(outcomes.values()))
-            if outcome is None:
-                fine.append(row.seq)
-            elif isinstance(outcome, REFUSALS):
+            partition, outcome = next(iter(outcomes.items()))
+            if isinstance(outcome, REFUSALS):
                 refused.append(row.seq)
                 error = type(outcome).__name__
-            else:
+            elif isinstance(outcome, BaseException):
                 await self.close()
                 raise OutcomeUnknown(type(outcome).__name__)
-        return Sent(fine, refused, error)
+            else:
+                fine.append(row.seq)
+                place = _reached(partition, outcome, [row])
+                reached = further(reached, place) if place else reached
+        return Sent(fine, refused, error, reached)
 
     def _partition(self, key: str) -> int:
         found = self._partition_of.get(key)
@@ -261,11 +262,21 @@ class KafkaSender:
         return found
 
 
-def _outcome(future: "asyncio.Future[Any]") -> BaseException | None:
+def _outcome(future: "asyncio.Future[Any]") -> Any:
     if not future.done():
         future.cancel()
         return TimeoutError()
-    return asyncio.CancelledError() if future.cancelled() else future.exception()
+    if future.cancelled():
+        return asyncio.CancelledError()
+    return future.exception() or future.result()
+
+
+def _reached(partition: int, written: Any, rows: Sequence[Outgoing]) -> Reached | None:
+    """Where a batch stands in the log. Nothing for one that the broker had already: it does not say where."""
+    if written.offset < 0:
+        return None
+    last = rows[-1].record.event_id
+    return Reached(partition, written.offset, written.offset + len(rows), str(last), written.timestamp)
 
 
 # --- hearing -------------------------------------------------------------------------------------------------------
@@ -437,76 +448,43 @@ class FastStreamHearing(Hearing):
             self.broker, self._subscriber = subscription(self.discipline, self._servers, self._settings)
 
 
-class _Alone(_Steering):
-    """Steers a consumer without a group: there is nothing to mirror."""
+class Alone(_Steering):
+    """A consumer without a group, which moves nobody and has nothing to mirror: for hearing a second time."""
 
-    async def mirror(self, offsets: Mapping[Place, int]) -> None:
-        del offsets
-
-
-class Following:
-    """Hears topics a second time, without a group and never further than another consumer has heard them.
-
-    `upto` answers how far that is, by partition; `rest` is called after each round with the number of records it had,
-    at most `records_max`.
-    """
-
-    def __init__(
-        self,
-        discipline: Discipline,
-        servers: str,
-        *,
-        upto: Callable[[], Awaitable[Mapping[Place, int]]],
-        rest: Callable[[int], Awaitable[None]],
-        records_max: int = BATCH_RECORDS_MAX,
-    ) -> None:
-        self._discipline = discipline
-        self._servers = servers
-        self._upto = upto
-        self._rest = rest
-        self._records_max = records_max
-
-    async def run(self) -> None:
-        """Hear until cancelled. Raises `Transient` when an engine is away; run it again then."""
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._servers,
-            group_id=None,
+    def __init__(self, servers: str, poll_ms: int) -> None:
+        self._reader = AIOKafkaConsumer(
+            bootstrap_servers=servers,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            metadata_max_age_ms=METADATA_MS,
             max_partition_fetch_bytes=FETCH_BYTES_MAX,
-            fetch_max_wait_ms=FOLLOW_MS,
+            fetch_max_wait_ms=poll_ms,
         )
-        self._discipline.steer = _Alone(lambda: consumer)
+        self._poll_ms = poll_ms
+        super().__init__(lambda: self._reader)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Connected inside the block. Raises `KafkaAway`."""
         try:
-            await consumer.start()
-            assigned: set[Place] = set()
-            while True:
-                upto = await self._upto()
-                if upto.keys() != assigned:
-                    consumer.assign([_tp(place) for place in upto])
-                    await self._discipline.assigned(list(upto))
-                    assigned = set(upto)
-                await self._rest(await self._round(consumer, upto))
+            await self._reader.start()
+            yield
         except (KafkaError, OSError, TimeoutError) as trouble:
             raise KafkaAway(type(trouble).__name__) from trouble
         finally:
-            await _stop(consumer)
+            await _stop(self._reader)
 
-    async def _round(self, consumer: AIOKafkaConsumer, upto: Mapping[Place, int]) -> int:
-        expected = self._discipline.expected
-        behind = [_tp(place) for place, end in upto.items() if expected.get(place, end) < end]
-        if not behind or self._discipline.breaker_open:
-            await self._discipline.write_down()  # whoever waits for us to come level reads it there
-            return 0
-        records = {}
-        for tp, raws in (await consumer.getmany(*behind, timeout_ms=FOLLOW_MS, max_records=self._records_max)).items():
-            place = Place(tp.topic, tp.partition)
-            records[place] = [raw for raw in raws if raw.offset < upto[place]]
-            if len(records[place]) < len(raws):
-                consumer.seek(tp, upto[place])
-        await self._discipline.poll({place: raws for place, raws in records.items() if raws})
-        return sum(map(len, records.values()))
+    def assign(self, places: Iterable[Place]) -> None:
+        """Read these partitions from now on; each must be sought first."""
+        self._reader.assign([_tp(place) for place in places])
+
+    async def some(self, places: Iterable[Place], records_max: int) -> dict[Place, list[Any]]:
+        """The next records of these partitions, in order; nothing when none come in time."""
+        found = await self._reader.getmany(*map(_tp, places), timeout_ms=self._poll_ms, max_records=records_max)
+        return {Place(tp.topic, tp.partition): raws for tp, raws in found.items()}
+
+    async def mirror(self, offsets: Mapping[Place, int]) -> None:
+        """No group, nothing to commit."""
+        del offsets
 
 
 def subscription(discipline: Discipline, servers: str, settings: Mapping[str, Any]) -> tuple[KafkaBroker, Any]:
@@ -619,12 +597,12 @@ class Described:
 # --- reading without a group ---------------------------------------------------------------------------------------
 
 
-async def read_topic(servers: str, topic: str, partitions: Sequence[int] | None = None) -> "TopicReader":
+async def read_topic(servers: str, topic: str) -> "TopicReader":
     """A reader of a whole topic that moves no live consumer: for replays, rebuilds and reconciliation.
 
     Raises `KafkaAway`.
     """
-    there = sorted(partitions) if partitions is not None else await _partitions_of(servers, topic)
+    there = await _partitions_of(servers, topic)
     consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False, group_id=None)
     try:
         await asyncio.wait_for(consumer.start(), CONNECT_SECONDS)
@@ -645,21 +623,6 @@ async def _partitions_of(servers: str, topic: str) -> list[int]:
     finally:
         with contextlib.suppress(Exception):
             await asyncio.wait_for(admin.close(), 2)
-
-
-async def newest_headers(servers: str, topic: str) -> list[Sequence[tuple[str, bytes]]]:
-    """The headers of the newest record of each partition; empty for a topic that is empty or not there.
-
-    Raises `KafkaAway`.
-    """
-    reader = await read_topic(servers, topic)
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            return [raw.headers for raw in await reader.newest()]
-    except (KafkaError, TimeoutError, OSError) as trouble:
-        raise KafkaAway(type(trouble).__name__) from trouble
-    finally:
-        await reader.close()
 
 
 async def ends_of(servers: str, places: Sequence[Place]) -> Mapping[Place, int]:
@@ -687,11 +650,21 @@ class TopicReader:
     def __init__(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
         self._consumer = consumer
         self._partitions = partitions
+        self.bounds: dict[int, tuple[int, int]] = {}
+        """First offset and end offset of each partition, as they were when reading began."""
 
     async def __aenter__(self) -> Self:
+        if not self._partitions:
+            return self
         self._consumer.assign(self._partitions)
-        await self._consumer.seek_to_beginning(*self._partitions)
-        self._end = await self._consumer.end_offsets(self._partitions)
+        try:
+            async with asyncio.timeout(QUIET_SECONDS_MAX):
+                first = await self._consumer.beginning_offsets(self._partitions)
+                end = await self._consumer.end_offsets(self._partitions)
+        except (KafkaError, TimeoutError, OSError) as trouble:
+            await self.close()
+            raise KafkaAway(type(trouble).__name__) from trouble
+        self.bounds = {tp.partition: (first[tp], end[tp]) for tp in self._partitions}
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -701,24 +674,27 @@ class TopicReader:
         """Close the connections."""
         await _stop(self._consumer)
 
-    async def newest(self) -> list[Any]:
-        """The newest record of each partition that has one."""
-        if not self._partitions:
-            return []
-        self._consumer.assign(self._partitions)
-        ends = await self._consumer.end_offsets(self._partitions)
-        filled = [tp for tp in self._partitions if ends[tp] > 0]
-        for tp in filled:
-            self._consumer.seek(tp, ends[tp] - 1)
-        return [await self._consumer.getone(tp) for tp in filled]
+    async def batches(self, begin: Mapping[int, int] | None = None) -> AsyncIterator[list[Any]]:
+        """Lists of raw records, each list of one partition and in order.
 
-    async def batches(self) -> Any:
-        """Lists of raw records, each list of one partition and in order."""
-        open_ones = {tp for tp in self._partitions if self._end[tp] > await self._consumer.position(tp)}
-        while open_ones:
-            for tp, raws in (await self._consumer.getmany(*open_ones, timeout_ms=500)).items():
-                yield [raw for raw in raws if raw.offset < self._end[tp]]
-            open_ones = {tp for tp in open_ones if self._end[tp] > await self._consumer.position(tp)}
+        `begin` says where to begin in each partition; those it does not name are read from their first record.
+        Raises `KafkaAway` when nothing comes although there is something to read.
+        """
+        at = {tp: (begin or {}).get(tp.partition, self.bounds[tp.partition][0]) for tp in self._partitions}
+        for tp, offset in at.items():
+            self._consumer.seek(tp, offset)
+        quiet = 0.0
+        while open_ones := [tp for tp in self._partitions if at[tp] < self.bounds[tp.partition][1]]:
+            try:
+                found = await self._consumer.getmany(*open_ones, timeout_ms=int(LOOK_SECONDS * 1000))
+            except (KafkaError, OSError) as trouble:
+                raise KafkaAway(type(trouble).__name__) from trouble
+            quiet = 0.0 if found else quiet + LOOK_SECONDS
+            if quiet > QUIET_SECONDS_MAX:
+                raise KafkaAway("no records")
+            for tp, raws in found.items():
+                at[tp] = raws[-1].offset + 1
+                yield [raw for raw in raws if raw.offset < self.bounds[tp.partition][1]]
 
 
 def _tp(place: Place) -> TopicPartition:

@@ -34,6 +34,18 @@ class Metrics:
         self.published = Counter("todoke_relay_records", "Records acknowledged by Kafka", labels, registry=registry)
         self.unknown = Counter("todoke_relay_unknown", "Rounds of unknown outcome", labels, registry=registry)
         self.refused_out = Counter("todoke_relay_refused", "Records the broker refused", labels, registry=registry)
+        self.reconciling = Gauge(
+            "todoke_reconciling", "1 while journal and topic are compared", labels, registry=registry
+        )
+        self.taken_back = Counter(
+            "todoke_reconcile_taken_back", "Events the journal had forgotten", labels, registry=registry
+        )
+        self.published_again = Counter(
+            "todoke_reconcile_published_again", "Events the topic had lost", labels, registry=registry
+        )
+        self.unhealed = Gauge(
+            "todoke_reconcile_unhealed", "Things the last comparison could not mend", labels, registry=registry
+        )
         self.outbox_rows = Gauge("todoke_outbox_rows", "Rows not acknowledged by Kafka", labels, registry=registry)
         self.outbox_seconds = Gauge("todoke_outbox_seconds", "Age of the oldest such row", labels, registry=registry)
         self.listed_seconds = Histogram(

@@ -49,12 +49,38 @@ class Outgoing:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Reached:
+    """Where the acknowledged rows of a partition stand in the log: from `begins` up to and without `next`.
+
+    `event_id` and `append_time` (ms) are those of the last one.
+    """
+
+    partition: int
+    begins: int
+    next: int
+    event_id: str
+    append_time: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Sent:
-    """What became of a round: acknowledged rows, and rows the broker will never take, with its reason."""
+    """What became of a round: acknowledged rows, and rows the broker will never take, with its reason.
+
+    `reached` says for each partition how far the log goes now, as far as the broker told it.
+    """
 
     acknowledged: Sequence[int]
     refused: Sequence[int] = ()
     error: str = ""
+    reached: Sequence[Reached] = ()
+
+
+def further(reached: Sequence[Reached], place: Reached) -> list[Reached]:
+    """The places reached, one for each partition, once this one is reached too."""
+    before = next((each for each in reached if each.partition == place.partition), None)
+    if before is not None:
+        place = dataclasses.replace(place, begins=min(before.begins, place.begins))
+    return [*(each for each in reached if each.partition != place.partition), place]
 
 
 class Sender(Protocol):
@@ -138,8 +164,9 @@ class Publisher:
                 await clock.sleep(0.2)
                 continue
             if not more:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), RELAY_IDLE_SECONDS_MAX)
+                with contextlib.suppress(TimeoutError):  # not `wait_for`: in Python 3.11 it may swallow a cancellation
+                    async with asyncio.timeout(RELAY_IDLE_SECONDS_MAX):
+                        await self._woken.wait()
             await clock.sleep(max(0.0, began + PACE_SECONDS - clock.monotonic()))
 
     async def round(self) -> bool:
@@ -154,7 +181,15 @@ class Publisher:
         self._ports.crash.reach(f"{self._service}.relay.before-forget")
         async with self._database.connection() as db:
             if sent.acknowledged:
-                await self._sql.acknowledged(db, seqs=list(sent.acknowledged))
+                await self._sql.acknowledged(
+                    db,
+                    seqs=list(sent.acknowledged),
+                    partitions=[place.partition for place in sent.reached],
+                    begins=[place.begins for place in sent.reached],
+                    nexts=[place.next for place in sent.reached],
+                    event_ids=[place.event_id for place in sent.reached],
+                    append_times=[place.append_time for place in sent.reached],
+                )
             if sent.refused:
                 self._log.critical("broker_refuses", rows=len(sent.refused), error=sent.error)
                 self._metrics.refused_out.labels(self._service).inc(len(sent.refused))

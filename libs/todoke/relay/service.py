@@ -11,17 +11,18 @@ import httpx
 import structlog
 from fastapi import APIRouter
 
-from todoke.events import Event, read_headers, topic_of
+from todoke.events import Event
 from todoke.relay.access import Access, EndedSessions, ask_registry
 from todoke.relay.clock import Ports
 from todoke.relay.consumer import PACE_SECONDS
 from todoke.relay.directory import Directory, DirectoryKeeper
 from todoke.relay.handler import Batch, Handler, Heard, Timer
-from todoke.relay.kafka import newest_headers
 from todoke.relay.metrics import Metrics
 from todoke.relay.objects import KeyObjects, Objects
-from todoke.relay.postgres import Database, queries
+from todoke.relay.postgres import Database
 from todoke.relay.rates import RateLimits
+from todoke.relay.reports import last_was_clean
+from todoke.relay.restore import Inspect, Restore
 from todoke.relay.rootsecret import Secrets
 from todoke.relay.seal import KeyRing, RootKey, Sealer
 from todoke.relay.settings import Settings
@@ -50,7 +51,8 @@ class Service:
 
     `needs` are the engines without which it cannot serve; `degraded_without` those it can do without for a while.
     `loops` run for ever in every process that hears for the service, by name.
-    `start` and `stop` run in every process that hosts the service, HTTP or worker.
+    `start` and `stop` run in every process that hosts the service, HTTP or worker. `restore` and `inspect` mend it when
+    its database is older than its topic, and look for missing objects (see `todoke.relay.restore`).
     """
 
     name: str
@@ -66,6 +68,8 @@ class Service:
     stop: Callable[[], Awaitable[None]] | None = None
     pace_seconds: float = PACE_SECONDS
     """How far apart batches begin: more for a service whose answer nobody waits for."""
+    restore: Restore | None = None
+    inspect: Inspect | None = None
 
     def hears(self) -> tuple[type[Event], ...]:
         """Every event type its handlers hear."""
@@ -141,19 +145,12 @@ class Runtime:
         self.http: httpx.AsyncClient = shared.http
         self.log: FilteringBoundLogger = structlog.get_logger().bind(service=name)
 
-    async def journal_is_whole(self) -> bool:
-        """Whether the journal holds the newest records of the service's own topic.
+    async def last_reconcile_was_clean(self) -> bool:
+        """Whether nothing is left that the comparison of journal, topic and objects could not mend.
 
-        It does not when the database was restored to an older copy: then nothing may be thrown away because the
-        database does not know it. Raises `Transient`.
+        Until then nothing may be thrown away because the database does not know it. Raises `DatabaseAway`.
         """
-        sql = queries("todoke.relay", "journal.sql")
-        for headers in await newest_headers(self.settings.kafka, topic_of(self.name)):
-            said = read_headers(headers)
-            async with self.db.connection() as db:
-                if not await sql.was_said(db, subject=said.subject, event_id=said.event_id):
-                    return False
-        return True
+        return await last_was_clean(self.db)
 
 
 Build = Callable[[Runtime], Service]

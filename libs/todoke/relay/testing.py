@@ -27,6 +27,7 @@ from todoke.relay.migrate import migrate
 from todoke.relay.operating import Operating
 from todoke.relay.operating_api import operator_routes
 from todoke.relay.postgres import Database, Tx, administrator, queries
+from todoke.relay.reconcile import Reconciler
 from todoke.relay.rootsecret import Secrets
 from todoke.relay.seal import RootKey
 from todoke.relay.service import Build, Runtime, Service, Shared
@@ -188,6 +189,22 @@ class Stage:
     def operator(self, user: str = "operator-1") -> dict[str, str]:
         """An Authorization header of an operator."""
         return {"Authorization": f"Bearer {operator_token(self.runtime.shared, user)}"}
+
+    async def reconcile(self) -> None:
+        """Compare journal and topic as every start does."""
+        runtime = self.runtime
+        one = Reconciler(
+            self.service.name,
+            "stage",
+            self.db,
+            runtime.ports,
+            runtime.metrics,
+            runtime.log,
+            kafka=runtime.settings.kafka,
+            restore=self.service.restore,
+            inspect=self.service.inspect,
+        )
+        await one.at_start()
 
     def token(self, office: str, **claims: object) -> dict[str, str]:
         """An Authorization header of a person at `office`."""

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from services.ingest.app import build
-from services.ingest.timers import JournalBehind, Sweeper
+from services.ingest.timers import NotClean, Sweeper
 from todoke.events import (
     Actor,
     Counts,
@@ -190,6 +190,7 @@ async def test_the_sweeper_removes_what_no_submission_names(
     clock = ports.clock
     assert isinstance(clock, ManualClock)
     [sweep] = ingest.service.timers
+    await ingest.reconcile()
     clock.move(timedelta(days=6))
     await sweep.run()
     assert await shared.objects.exists(lost)
@@ -201,7 +202,7 @@ async def test_the_sweeper_removes_what_no_submission_names(
     assert await shared.objects.exists(event.package.object_key)
 
 
-async def test_nothing_is_swept_over_a_journal_that_lacks_what_the_topic_holds(
+async def test_nothing_is_swept_while_something_is_unmended(
     client: Client, ingest: Stage, shared: Shared, ports: Ports
 ) -> None:
     for _ in range(2):
@@ -212,11 +213,11 @@ async def test_nothing_is_swept_over_a_journal_that_lacks_what_the_topic_holds(
     assert isinstance(ports.clock, ManualClock)
     ports.clock.move(timedelta(days=8))
 
-    async def journal_is_whole() -> bool:
+    async def last_reconcile_was_clean() -> bool:
         return False
 
-    with pytest.raises(JournalBehind):
-        await Sweeper(ingest.db, shared.objects, ports.clock, journal_is_whole).run()
+    with pytest.raises(NotClean):
+        await Sweeper(ingest.db, shared.objects, ports.clock, last_reconcile_was_clean).run()
     assert await objects_of(shared, prefix) == before
 
 

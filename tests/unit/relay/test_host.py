@@ -4,15 +4,18 @@ from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
+import httpx
 import pytest
 import structlog
+from fastapi import APIRouter
 
 from todoke.relay.clock import Ports
 from todoke.relay.faults import Transient
 from todoke.relay.handler import Timer
-from todoke.relay.host import GAUGE_SECONDS, Host
+from todoke.relay.host import GAUGE_SECONDS, Host, _Hosted
 from todoke.relay.limits import NO_PROGRESS_SECONDS_MAX
 from todoke.relay.metrics import Metrics
+from todoke.relay.service import Service
 from todoke.relay.testing import ManualClock, manual_ports
 
 
@@ -100,3 +103,45 @@ async def test_a_timer_that_fails_does_not_stop_the_others(host: Host, trouble: 
         await host._run_timer(hosted, Timer("t", 1, fails))
     assert [line["timer"] for line in lines] == ["t"]
     assert "secret" not in str(lines)
+
+
+async def test_a_service_that_is_not_open_yet_answers_503_and_is_not_ready(ports: Ports) -> None:
+    router = APIRouter()
+
+    @router.get("/thing")
+    async def thing() -> str:
+        return "served"
+
+    service = Service(name="routing", routers=(router,), needs=(), degraded_without=())
+    hosted = _Hosted(cast("Any", None), service, cast("Any", None), cast("Any", None))
+    settings = SimpleNamespace(kafka="127.0.0.1:9", also_ready=())
+    shared = SimpleNamespace(ports=ports, metrics=Metrics(), settings=settings, objects=Answers())
+    host = Host(cast("Any", shared), {}, serves=False, works=False)
+    host._hosted.append(hosted)
+    host._postgres_answers = Answers().exists  # type: ignore[method-assign,assignment]
+    public, _ = host.applications()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=public), base_url="http://todoke") as client:
+        refused = await client.get("/thing")
+        assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
+        health = await client.get("/health/ready")
+        assert (health.status_code, health.json()["parts"]) == (503, {"routing": "reconciling"})
+        assert (await client.get("/health/live")).status_code == 200
+        hosted.is_open = True
+        assert (await client.get("/thing")).json() == "served"
+        assert (await client.get("/health/ready")).status_code == 200
+
+
+class Answers:
+    """An engine that is there."""
+
+    async def exists(self, *_: object) -> bool:
+        return True
+
+
+def test_a_journal_whose_numbers_go_back_ends_the_process(host: Host) -> None:
+    hosted = _Hosted(cast("Any", None), Service(name="routing"), cast("Any", None), cast("Any", None))
+    for last_seq in (0, 5, 5, 90):
+        host._notice_restore(hosted, last_seq)
+    assert not host.failed.is_set()
+    host._notice_restore(hosted, 89)
+    assert host.failed.is_set()

@@ -138,6 +138,61 @@ CREATE TABLE parked_out (
     refused_at timestamptz NOT NULL
 );
 
+-- How far this service's own topic goes: the last record of each partition that Kafka acknowledged, noted in the
+-- statement that forgets its outbox row. So whatever of the journal is in neither outbox nor parked_out stands in the
+-- topic below these marks, and what stands above them is in the journal, unless one of the two was restored, emptied or
+-- cut: a look at the marks and at what is above them tells. `first` is where the log began when it was last compared;
+-- `suspect` says that an acknowledgement came from below its mark.
+CREATE TABLE own_log (
+    partition integer PRIMARY KEY,
+    first bigint NOT NULL DEFAULT 0,
+    next bigint NOT NULL DEFAULT 0,
+    event_id text,
+    append_time bigint,
+    suspect boolean NOT NULL DEFAULT false
+) WITH (fillfactor = 50);
+
+-- What was found, and mended, each time journal and topic (or rows and objects) were compared. `trigger`: at a start, on
+-- an operator's demand, or on suspicion; `compared`: the topic behind the marks (tail), all of it (topic), or objects.
+-- `clean` says that nothing is left that was not mended: it stays false until an operator has had all of it compared.
+CREATE TABLE reconcile_report (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    began_at timestamptz NOT NULL,
+    ended_at timestamptz NOT NULL,
+    trigger text NOT NULL CHECK (trigger IN ('start', 'demand', 'suspect')),
+    compared text NOT NULL CHECK (compared IN ('tail', 'topic', 'objects')),
+    mismatch text,
+    looked_at bigint NOT NULL,
+    taken_back bigint NOT NULL DEFAULT 0,
+    published_again bigint NOT NULL DEFAULT 0,
+    orphans bigint NOT NULL DEFAULT 0,
+    unhealed bigint NOT NULL,
+    clean boolean NOT NULL
+);
+
+-- What could not be mended, by message id (or office number, or place in the topic).
+CREATE TABLE reconcile_unhealed (
+    report_id bigint NOT NULL REFERENCES reconcile_report ON DELETE CASCADE,
+    kind text NOT NULL,
+    subject text NOT NULL,
+    PRIMARY KEY (report_id, kind, subject)
+);
+
+-- What the topic was found to lack, collected before it goes into the outbox: so it goes out in the order it was said.
+CREATE TABLE reconcile_missing (
+    seq bigint PRIMARY KEY,
+    subject_id uuid NOT NULL,
+    event_id uuid NOT NULL,
+    about_office boolean NOT NULL
+);
+
+-- An operator's wish that everything be compared; removed when it is done.
+CREATE TABLE reconcile_wish (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    asked_at timestamptz NOT NULL,
+    asked_by text NOT NULL
+);
+
 -- How far this service has heard each partition. Written in the transaction of the batch (compare-and-set), so that an
 -- effect and its offset are one. `event_id` and `append_time` (ms) identify the last applied record.
 CREATE TABLE consumer_offset (
@@ -236,8 +291,9 @@ DECLARE
     api text := current_schema() || '_api';
     target text;
 BEGIN
-    FOREACH target IN ARRAY ARRAY['outbox', 'parked_out', 'consumer_offset', 'hold', 'parked', 'given_up', 'breaker',
-                                  'running', 'suspect', 'lease', 'directory'] LOOP
+    FOREACH target IN ARRAY ARRAY['outbox', 'parked_out', 'own_log', 'reconcile_report', 'reconcile_unhealed',
+                                  'reconcile_missing', 'reconcile_wish', 'consumer_offset', 'hold', 'parked', 'given_up',
+                                  'breaker', 'running', 'suspect', 'lease', 'directory'] LOOP
         PERFORM grant_worker(target::regclass);
     END LOOP;
     EXECUTE format('GRANT SELECT, INSERT ON journal, journal_office TO %I', worker);
