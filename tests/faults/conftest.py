@@ -7,8 +7,8 @@ import pytest
 from tests.faults.outside import Outside
 from tests.faults.stack import Stack
 
-SOAK_ONLY = {"test_crash_points", "test_replay", "test_restore", "test_zombie"}
-"""Minutes each, and the replay wants a stack that saw no poison: `make soak` runs them."""
+SOAK_ONLY = {"test_crash_points", "test_restore"}
+"""Minutes each: `make soak` runs them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

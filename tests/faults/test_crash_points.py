@@ -69,7 +69,16 @@ def test_no_crash_point_is_forgotten() -> None:
 async def test_a_consumer_dies_on_its_way(stack: Stack, tail: str) -> None:
     async with Traffic(stack, pause=0.3).flowing() as traffic:
         await traffic.until_collected(2)
-        await crash(stack, {name: f"{name}.{tail}:{IN_WORKERS[tail]}" for name in WORKERS})
+        armed = {name: f"{name}.{tail}:{IN_WORKERS[tail]}" for name in WORKERS}
+        if tail == "prepared":  # ingest hears nothing of a message that simply arrives
+            armed["ingest"] = "ingest.prepared"
+        crashing = asyncio.create_task(crash(stack, armed))
+        async with client_of(stack, SENDERS[0]) as client:
+            name = f"recalled-{tail}-{stack.port}"
+            sent = await client.send(RECIPIENTS[0], files=[Upload("写真.png", picture(name))], idempotency_key=name)
+            await client.message(sent.message_id)
+            await client.recall(sent.message_id, "誤り")
+        await crashing
         await traffic.until_collected(4)
 
 

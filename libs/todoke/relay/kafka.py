@@ -613,8 +613,7 @@ async def read_topic(servers: str, topic: str) -> "TopicReader":
 
 
 async def _partitions_of(servers: str, topic: str) -> list[int]:
-    """The partitions of a topic: a consumer that subscribed to nothing knows none."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=10_000)
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=10_000)  # a fresh consumer knows none
     try:
         await asyncio.wait_for(admin.start(), CONNECT_SECONDS)
         return sorted(p["partition"] for told in await admin.describe_topics([topic]) for p in told["partitions"])

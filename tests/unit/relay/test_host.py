@@ -118,7 +118,7 @@ async def test_a_service_that_is_not_open_yet_answers_503_and_is_not_ready(ports
     shared = SimpleNamespace(ports=ports, metrics=Metrics(), settings=settings, objects=Answers())
     host = Host(cast("Any", shared), {}, serves=False, works=False)
     host._hosted.append(hosted)
-    host._postgres_answers = Answers().exists  # type: ignore[method-assign,assignment]
+    host._postgres_answers = Answers().exists  # type: ignore[method-assign]
     public, _ = host.applications()
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=public), base_url="http://todoke") as client:
         refused = await client.get("/thing")
