@@ -23,7 +23,7 @@ BEFORE_THE_GAP = timedelta(hours=1)
 
 OBJECTS_AT_ONCE = 500
 
-_KEY = re.compile(r"message/\d{4}/\d{2}/([0-9a-f-]{36})")
+_KEY = re.compile(r"message/\d{4}/\d{2}/([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})")
 
 
 async def restore(said: Sequence[Said], tx: Tx) -> list[Unhealed]:

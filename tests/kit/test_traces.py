@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.kit.test_steps import FIRST, assigned, line
-from tests.kit.topology import Count, Topology, poison, undeliverable
+from tests.kit.topology import SYSTEM, Count, Topology, poison, undeliverable
+from todoke.events import MessageHeld
 
 pytestmark = [pytest.mark.long]
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -17,7 +18,15 @@ async def test_what_a_clock_causes_carries_the_trace_of_what_was_said_before(top
     subject = first.subject_id()
     async with topology.sayer.worker({subject: TRACE}) as tx:
         tx.say(first)
-    later = undeliverable(topology.ports, 2, message_id=subject, office="9970100216")
+    later = MessageHeld(
+        actor=SYSTEM,
+        message_id=subject,
+        sender=first.sender,
+        recipient=first.recipient,
+        cause="parked",
+        held_at=topology.ports.clock.now(),
+        nth=1,
+    )
     stranger = undeliverable(topology.ports, 3)
     async with topology.sayer.worker() as tx:
         tx.say(later, stranger)

@@ -85,7 +85,10 @@ class Whole:
         sql = queries("todoke.relay", "journal.sql")
         async with self.stages[speaker].db.worker() as tx:
             rows = await sql.oldest_unsaid(tx.db, rows_max=OUTBOX_ROWS)
-            await sql.acknowledged(tx.db, seqs=[row["seq"] for row in rows])
+            at_no_place: dict[str, list[object]] = {
+                key: [] for key in ("partitions", "begins", "nexts", "event_ids", "append_times")
+            }
+            await sql.acknowledged(tx.db, seqs=[row["seq"] for row in rows], **at_no_place)
         self.log[speaker] += [CATALOGUE[row["type"]].model_validate_json(row["payload"]) for row in rows]
 
     async def run_timers(self, service: str) -> None:

@@ -65,13 +65,15 @@ RETURNING event_id;
 
 -- name: hold_again!
 -- A subject was held: its records are parked again when they are heard again. An end that is known already stands.
-INSERT INTO hold (subject, state, nth, error, held_at) VALUES (:subject, 'held', :nth, 'taken back', :held_at)
+INSERT INTO hold (subject, state, cause, nth, error, held_at)
+VALUES (:subject, 'held', 'parked', :nth, 'taken back', :held_at)
 ON CONFLICT (subject) DO UPDATE SET state = 'held', nth = excluded.nth, held_at = excluded.held_at
 WHERE hold.nth < excluded.nth;
 
 -- name: end_hold_again!
 -- A hold ended, released or discarded; only a later one outlives it.
-INSERT INTO hold (subject, state, nth, error, held_at) VALUES (:subject, :state, :nth, 'taken back', :held_at)
+INSERT INTO hold (subject, state, cause, nth, error, held_at)
+VALUES (:subject, :state, 'parked', :nth, 'taken back', :held_at)
 ON CONFLICT (subject) DO UPDATE SET state = excluded.state, nth = greatest(hold.nth, excluded.nth)
 WHERE hold.nth <= excluded.nth OR excluded.state = 'discarded';
 

@@ -112,7 +112,7 @@ SELECT next FROM consumer_offset WHERE topic = 't';
 
 -- name: hold_one!
 -- As if the records of a message could not be handled.
-INSERT INTO hold (subject, state, error, held_at) VALUES (:subject, 'held', 'test', now());
+INSERT INTO hold (subject, state, cause, error, held_at) VALUES (:subject, 'held', 'parked', 'test', now());
 
 -- name: give_up#
 -- As if an operator had given up what is held.

@@ -65,9 +65,16 @@ class Operator:
 
 
 @pytest.fixture
-def operator(shared: Shared, client: httpx.AsyncClient) -> Operator:
+async def at_operators(projection: Stage) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of projection on the operators' listener."""
+    async with projection.operators_client() as made:
+        yield made
+
+
+@pytest.fixture
+def operator(shared: Shared, at_operators: httpx.AsyncClient) -> Operator:
     """An operator with a session."""
-    return Operator(shared, client)
+    return Operator(shared, at_operators)
 
 
 def log_of(told: Iterable[tuple[str, MessageEvent]]) -> Log:
@@ -342,8 +349,8 @@ async def test_every_change_needs_a_reason_and_a_ticket(operator: Operator, body
         assert (await operator.ask(method, path, body)).status_code == 422
 
 
-async def test_offices_may_do_none_of_it(sender: Office, client: httpx.AsyncClient) -> None:
+async def test_offices_may_do_none_of_it(sender: Office, at_operators: httpx.AsyncClient) -> None:
     for method, path in (("GET", ""), ("POST", ""), ("POST", "/compare"), ("POST", "/switch"), ("DELETE", "")):
-        answer = await client.request(method, URL + path, json=WORD, headers=sender.headers)
+        answer = await at_operators.request(method, URL + path, json=WORD, headers=sender.headers)
         assert answer.status_code == 403
-        assert (await client.request(method, URL + path, json=WORD)).status_code == 401
+        assert (await at_operators.request(method, URL + path, json=WORD)).status_code == 401

@@ -113,9 +113,11 @@ async def test_a_service_that_is_not_open_yet_answers_503_and_is_not_ready(ports
         return "served"
 
     service = Service(name="routing", routers=(router,), needs=(), degraded_without=())
-    hosted = _Hosted(cast("Any", None), service, cast("Any", None), cast("Any", None))
+    parts = dict.fromkeys(("db", "seal", "keys", "key_objects", "root"))
+    runtime = SimpleNamespace(name="routing", settings=SimpleNamespace(kafka="127.0.0.1:9"), ports=ports, **parts)
+    hosted = _Hosted(cast("Any", runtime), service, cast("Any", None), cast("Any", None))
     settings = SimpleNamespace(kafka="127.0.0.1:9", also_ready=())
-    shared = SimpleNamespace(ports=ports, metrics=Metrics(), settings=settings, objects=Answers())
+    shared = SimpleNamespace(ports=ports, metrics=Metrics(), settings=settings, objects=Answers(), access=Answers())
     host = Host(cast("Any", shared), {}, serves=False, works=False)
     host._hosted.append(hosted)
     host._postgres_answers = Answers().exists  # type: ignore[method-assign]
@@ -132,9 +134,12 @@ async def test_a_service_that_is_not_open_yet_answers_503_and_is_not_ready(ports
 
 
 class Answers:
-    """An engine that is there."""
+    """An engine that is there, and a guard that lets everybody in."""
 
     async def exists(self, *_: object) -> bool:
+        return True
+
+    async def operator(self) -> bool:
         return True
 
 
