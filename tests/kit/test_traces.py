@@ -1,9 +1,7 @@
 """W3C Trace Context through the kit: from the record that was heard to what is said of it, and what is parked."""
 
-import json
-from typing import Any
-
 import pytest
+import structlog
 
 from tests.kit.test_steps import FIRST, assigned, line
 from tests.kit.topology import SYSTEM, Count, Topology, poison, undeliverable
@@ -36,14 +34,12 @@ async def test_what_a_clock_causes_carries_the_trace_of_what_was_said_before(top
     assert [row["traceparent"] for row in rows if row["message_id"] != subject] == [None]
 
 
-async def test_the_line_about_a_parked_record_names_its_trace(
-    topology: Topology, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_the_line_about_a_parked_record_names_its_trace(topology: Topology) -> None:
     handler = Count()
     handler.fails = poison
     discipline, _ = await assigned(topology, handler)
     record = line(undeliverable(topology.ports, 1), 0)
     record.headers = [*record.headers, ("traceparent", TRACE.encode())]
-    await discipline.poll({FIRST: [record]})
-    said: Any = capsys.readouterr()
-    assert TRACE[3:35] in json.dumps(said.out + said.err)
+    with structlog.testing.capture_logs() as lines:
+        await discipline.poll({FIRST: [record]})
+    assert [line["trace"] for line in lines if line["event"] == "parked"] == [TRACE[3:35]]
