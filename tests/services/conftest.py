@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ from todoke.relay.settings import S3Settings
 from todoke.relay.testing import Stage, fresh_database, manual_ports, secrets_of_home, settings_for, stage
 
 StageFactory = Callable[..., Awaitable[Stage]]
+
+
+def bucket_of_worker(bucket: str) -> str:
+    """A bucket for each worker of the run: what one test sweeps must not be what another one needs."""
+    return f"{bucket}-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
 
 
 @pytest.fixture
@@ -29,7 +35,7 @@ async def shared(engines: Any, run_home: Path, ports: Ports) -> AsyncIterator[Sh
         endpoint=engines.s3.endpoint,
         access_key=engines.s3.access_key,
         secret_key=engines.s3.secret_key,
-        bucket=engines.s3.bucket,
+        bucket=bucket_of_worker(engines.s3.bucket),
         region=engines.s3.region,
     )
     async with fresh_database(engines.postgres, secrets_of_home(run_home, ports)) as dsn:

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from tests.services.conftest import bucket_of_worker
 from todoke.events import CATALOGUE, SERVICES, Actor, Event, OfficeFacts, OfficeRegistered
 from todoke.relay.clock import Ports
 from todoke.relay.limits import Limits
@@ -106,7 +107,7 @@ async def whole(
         endpoint=engines.s3.endpoint,
         access_key=engines.s3.access_key,
         secret_key=engines.s3.secret_key,
-        bucket=engines.s3.bucket,
+        bucket=bucket_of_worker(engines.s3.bucket),
         region=engines.s3.region,
     )
     async with contextlib.AsyncExitStack() as stack:
