@@ -5,6 +5,7 @@ Uploads have bounds of their own (`todoke.relay.upload`); these are for all othe
 
 import asyncio
 import contextlib
+import re
 
 from fastapi import HTTPException as Refusing
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,13 +23,13 @@ LINGER_SECONDS_MAX = 2.0
 class SmallBodies:
     """Bodies other than uploads are stopped while they are read: by their size, and by the time they take."""
 
-    def __init__(self, app: ASGIApp, uploads: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, uploads: tuple[re.Pattern[str], ...]) -> None:
         self._app = app
         self._uploads = uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request (ASGI)."""
-        if scope["type"] != "http" or not _has_body(scope) or scope["path"] in self._uploads:
+        if scope["type"] != "http" or not _has_body(scope) or self._is_upload(scope["path"]):
             await self._app(scope, receive, send)
             return
         left = SMALL_BODY_BYTES_MAX
@@ -51,6 +52,9 @@ class SmallBodies:
             return message
 
         await self._app(scope, measured, send)
+
+    def _is_upload(self, path: str) -> bool:
+        return any(pattern.match(path) for pattern in self._uploads)
 
 
 class EarlyAnswers:

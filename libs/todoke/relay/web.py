@@ -6,7 +6,7 @@ the path or the query string), and `traceparent` reaches whatever the request sa
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -72,17 +72,27 @@ def application(
     return app
 
 
-def _uploads(routers: Sequence[APIRouter]) -> frozenset[str]:
+def _uploads(routers: Sequence[APIRouter]) -> tuple[re.Pattern[str], ...]:
     """The paths of the routes that say they take multipart bodies: they read the body themselves, after the session."""
-    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
-    return frozenset(
-        route.path
-        for route in routes
+    return tuple(
+        route.path_regex
+        for route in _routes(routers)
         if any(
             kind.startswith("multipart/")
             for kind in (route.openapi_extra or {}).get("requestBody", {}).get("content", {})
         )
     )
+
+
+def _routes(routers: Iterable[APIRouter]) -> Iterator[APIRoute]:
+    """Every route, those of included routers too: FastAPI keeps such a router as one entry of the outer one."""
+    for router in routers:
+        for route in router.routes:
+            included = getattr(route, "original_router", None)
+            if included is not None:
+                yield from _routes([included])
+            elif isinstance(route, APIRoute):
+                yield route
 
 
 def problem_response(problem: Problem) -> Response:
