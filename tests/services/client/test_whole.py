@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from pypdf import PdfWriter
+from pypdf.generic import NameObject, StreamObject
 
 from tests.spine.product import free_ports
 from todoke.client import ApiError, AsyncClient, Client, Outgoing, Upload, verify_receipt
@@ -106,12 +107,36 @@ def pdf(folder: Path) -> bytes:
     return (folder / "blank.pdf").read_bytes()
 
 
+def scan(folder: Path, size: int) -> bytes:
+    """A PDF as scanners make them: one page, `size` bytes of something that no packer makes smaller."""
+    writer = PdfWriter()
+    page = writer.add_blank_page(200, 200)
+    stream = StreamObject()
+    stream.set_data(b"%" + os.urandom(size // 2).hex().encode())
+    page[NameObject("/Contents")] = writer._add_object(stream)
+    writer.write(folder / "scan.pdf")
+    return (folder / "scan.pdf").read_bytes()
+
+
 def wait_for_status(client: Client, message_id: Any, status: str) -> None:
     """Wait until the message has come so far."""
     until = time.monotonic() + 100
     while (seen := client.message(message_id).status) != status:
         assert time.monotonic() < until, seen
         time.sleep(0.2)
+
+
+def test_large_files_arrive_as_they_were_sent(own: Client, partner: Client, tmp_path: Path) -> None:
+    size = 9 * 1024 * 1024
+    files = tuple(Upload(f"{n}.pdf", scan(tmp_path, size)) for n in range(3))
+    assert own.check(PARTNER, files=files).verdict == "accept"
+    message_id = own.send(PARTNER, files=files, idempotency_key="large").message_id
+    (again,) = own.send_batch([Outgoing("large", PARTNER, files=files)])
+    assert again.submission is not None
+    assert (again.submission.message_id, again.submission.replayed) == (message_id, True)
+    wait_for_status(own, message_id, "delivered")
+    for n, file in enumerate(files, 1):
+        assert partner.fetch_file(message_id, n) == file.content
 
 
 def test_the_sample_sets_go_from_office_to_office_with_two_commands(home: Path, own: Client) -> None:
