@@ -58,7 +58,7 @@ class OfficeSucceeded(OfficeStateEvent):
 class LicenceChanged(OfficeStateEvent):
     """The licence of an office has another end, or renews or not."""
 
-    until: date | None
+    until: date | None = None
     renews: bool
     cause: Literal["granted", "renewed", "ended", "corrected", "auto_renew_stopped"]
 

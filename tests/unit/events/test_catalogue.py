@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from types import NoneType
+from typing import get_args
 
 import pytest
 
@@ -41,6 +43,14 @@ def test_a_record_reads_back_as_it_was_said(name: str) -> None:
     headers = read_headers(record.headers())
     assert (headers.event_id, headers.subject, headers.time) == (record.event_id, event.subject(), AT)
     assert decode(headers, record.body) == event
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_what_may_be_nothing_may_be_left_out_of_a_body(name: str) -> None:
+    event = EXAMPLES[name]
+    none_allowed = [field for field, info in type(event).model_fields.items() if NoneType in get_args(info.annotation)]
+    bare = event.model_copy(update=dict.fromkeys(none_allowed))
+    assert decode(_headers(name, event.VERSION), body_of(bare)) == bare
 
 
 def test_the_same_fact_has_the_same_id_and_another_service_says_another() -> None:
