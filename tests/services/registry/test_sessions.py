@@ -227,6 +227,14 @@ async def test_process_without_registry_serves_and_says_so() -> None:
     assert fresh == [False, True, False]
 
 
+async def test_an_office_that_a_restored_database_has_forgotten_gets_a_refusal(registry: Registry) -> None:
+    session = await registry.log_in(MANAGER)
+    async with registry.stage.db.worker() as tx:
+        await tx.db.execute("DELETE FROM office_credential WHERE office = $1", MANAGER.office)
+    answer = await _change(registry, session, "office", OFFICE_PASSWORD, NEW_PASSWORD)
+    assert (answer.status_code, answer.json()["code"]) == (422, "TDK-PASSWORD-WRONG")
+
+
 async def _change(registry: Registry, session: dict[str, Any], which: str, old: str, new: str) -> httpx.Response:
     return await registry.http.post(
         "/v1/session/password",
