@@ -6,7 +6,7 @@ the path or the query string), and `traceparent` reaches whatever the request sa
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -14,10 +14,11 @@ import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from todoke.relay.bodies import SMALL_BODY_SECONDS_MAX, EarlyAnswers, SmallBodies
@@ -74,25 +75,18 @@ def application(
 
 def _uploads(routers: Sequence[APIRouter]) -> tuple[re.Pattern[str], ...]:
     """The paths of the routes that say they take multipart bodies: they read the body themselves, after the session."""
+    # A router that is included in another one is not among its routes: FastAPI's own way through finds it.
+    places = iter_route_contexts([route for router in routers for route in router.routes])
     return tuple(
-        route.path_regex
-        for route in _routes(routers)
-        if any(
-            kind.startswith("multipart/")
-            for kind in (route.openapi_extra or {}).get("requestBody", {}).get("content", {})
-        )
+        compile_path(place.path)[0]
+        for place in places
+        if place.path and isinstance(place.original_route, APIRoute) and _takes_parts(place.original_route)
     )
 
 
-def _routes(routers: Iterable[APIRouter]) -> Iterator[APIRoute]:
-    """Every route, those of included routers too: FastAPI keeps such a router as one entry of the outer one."""
-    for router in routers:
-        for route in router.routes:
-            included = getattr(route, "original_router", None)
-            if included is not None:
-                yield from _routes([included])
-            elif isinstance(route, APIRoute):
-                yield route
+def _takes_parts(route: APIRoute) -> bool:
+    content = (route.openapi_extra or {}).get("requestBody", {}).get("content", {})
+    return any(kind.startswith("multipart/") for kind in content)
 
 
 def problem_response(problem: Problem) -> Response:
