@@ -1,6 +1,6 @@
 -- name: standing^
--- The read set beside the live one, if there is any.
-SELECT run, began_at, kept_until, abandoned FROM rebuild;
+-- The read set beside the live one, if there is any; it is not removed before this transaction ends.
+SELECT run, began_at, kept_until, abandoned FROM rebuild FOR KEY SHARE;
 
 -- name: begin$
 -- Note that a read set is built; answers nothing when there is one already.
@@ -56,44 +56,9 @@ SELECT NOT EXISTS (
 -- The two change places.
 SELECT switch_sides();
 
--- name: stand_still!
--- All further statements of this transaction see the database as the next one finds it.
-SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
-
--- name: look$
--- Look, so that time stands still from here on.
-SELECT count(*) FROM rebuild;
-
--- name: differences
--- Rows of each table in both read sets (office null), and the offices whose rows are not the same in both.
-WITH live AS (
-    SELECT 'fact' AS name, sender AS office, count(*) AS n, sum(hashtextextended(r::text, 0)::numeric) AS hash
-    FROM projection_lists.fact r GROUP BY GROUPING SETS ((sender), ())
-    UNION ALL
-    SELECT 'sent', sender, count(*), sum(hashtextextended(r::text, 0)::numeric)
-    FROM projection_lists.sent r GROUP BY GROUPING SETS ((sender), ())
-    UNION ALL
-    SELECT 'received', recipient, count(*), sum(hashtextextended(r::text, 0)::numeric)
-    FROM projection_lists.received r GROUP BY GROUPING SETS ((recipient), ())
-    UNION ALL
-    SELECT 'tally', office, count(*), sum(hashtextextended(r::text, 0)::numeric)
-    FROM projection_lists.tally r WHERE n <> 0 GROUP BY GROUPING SETS ((office), ())
-),
-beside AS (
-    SELECT 'fact' AS name, sender AS office, count(*) AS n, sum(hashtextextended(r::text, 0)::numeric) AS hash
-    FROM projection_beside.fact r GROUP BY GROUPING SETS ((sender), ())
-    UNION ALL
-    SELECT 'sent', sender, count(*), sum(hashtextextended(r::text, 0)::numeric)
-    FROM projection_beside.sent r GROUP BY GROUPING SETS ((sender), ())
-    UNION ALL
-    SELECT 'received', recipient, count(*), sum(hashtextextended(r::text, 0)::numeric)
-    FROM projection_beside.received r GROUP BY GROUPING SETS ((recipient), ())
-    UNION ALL
-    SELECT 'tally', office, count(*), sum(hashtextextended(r::text, 0)::numeric)
-    FROM projection_beside.tally r WHERE n <> 0 GROUP BY GROUPING SETS ((office), ())
-)
-SELECT name, nullif(key, '') AS office, coalesce(live.n, 0) AS live, coalesce(beside.n, 0) AS beside
-FROM (SELECT name, coalesce(office, '') AS key, n, hash FROM live) live
-FULL JOIN (SELECT name, coalesce(office, '') AS key, n, hash FROM beside) beside USING (name, key)
-WHERE key = '' OR live.n IS DISTINCT FROM beside.n OR live.hash IS DISTINCT FROM beside.hash
-ORDER BY key, name;
+-- name: has_heard$
+-- Whether the read set beside the live one has heard these partitions so far.
+SELECT NOT EXISTS (
+    SELECT FROM unnest(:topics::text[], :partitions::integer[], :ends::bigint[]) AS log (topic, partition, ending)
+    LEFT JOIN projection_beside.consumer_offset b USING (topic, partition)
+    WHERE coalesce(b.next, 0) < log.ending);

@@ -10,7 +10,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from services.projection.comparing import Comparing
 from services.projection.handlers import Lists
+from services.projection.level import sql
 from todoke.relay.consumer import Discipline, Place
 from todoke.relay.following import Following
 from todoke.relay.limits import BATCH_RECORDS_MAX
@@ -32,7 +34,6 @@ LINGER_SECONDS = 0.5
 ROUNDS_PER_SECOND = 4
 """What may be heard in a second is heard in so many parts, so that the live lists get their turn in between."""
 
-sql = queries("services.projection", "beside.sql")
 _leases = queries("todoke.relay", "journal.sql")
 
 
@@ -81,16 +82,19 @@ class Filling:
         """Fill one read set for as long as it is wanted and this process leads."""
         async with contextlib.AsyncExitStack() as stack:
             discipline = self._discipline(await self._beside(stack))
-            following = asyncio.create_task(self._following(discipline).run())
+            comparing = Comparing(self._db, self._clock)
+            tasks = {asyncio.create_task(loop) for loop in (self._following(discipline).run(), comparing.run())}
             try:
-                while not following.done() and await self._leads() and await self._goes_on(run):
+                done = set[asyncio.Task[None]]()
+                while not done and await self._leads() and await self._goes_on(run):
                     await discipline.watch_breaker()
-                    await asyncio.wait({following}, timeout=LOOK_SECONDS)
+                    done, _ = await asyncio.wait(tasks, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                following.cancel()
-                await asyncio.gather(following, return_exceptions=True)
-        if not following.cancelled():
-            following.result()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
 
     async def _goes_on(self, run: UUID) -> bool:
         async with self._db.worker() as tx:

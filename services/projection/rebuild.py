@@ -1,4 +1,4 @@
-"""What operators do with the read set beside the live one: begin, look, compare, switch, abandon."""
+"""What operators do with the read set beside the live one: begin, look, switch, abandon."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -8,35 +8,22 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from services.projection.filling import sql
+from services.projection.comparing import Comparison, begin, compared, comparison
+from services.projection.level import LOOK_SECONDS, NEAR_RECORDS, Level, NoneThere, NotNear, sql, there
 from todoke.events import OperatorActed
 from todoke.relay.access import Operator
 from todoke.relay.acts import Acts, Word
-from todoke.relay.postgres import Database, Tx
+from todoke.relay.kafka import KafkaAway, ends_of
+from todoke.relay.postgres import Tx
 from todoke.relay.problem import Problem
 from todoke.relay.service import Runtime
+from todoke.relay.steering import Place
 
-READY_RECORDS = 1000
-"""A read set so near to the live one can be brought level with it in a moment: it is ready.
-
-More than what comes in half a second of the worst minute. If it takes longer than `LEVEL_SECONDS_MAX` all the same, the
-call is refused and may be repeated.
-"""
-
-LEVEL_SECONDS_MAX = 5.0
-"""So long may the live consumer be held until both have heard the same: under every time-out of its transactions."""
-
-LEVEL_LOOK_SECONDS = 0.02
-"""How often it is looked whether they have."""
+READY_SECONDS_MAX = 1.0
+"""So long is waited for a near read set to hear what stood in the topics when somebody asked."""
 
 GONE_SECONDS_MAX = 5.0
 """So long a new rebuild waits for an abandoned read set to be removed."""
-
-COMPARE_SECONDS_MAX = 600.0
-"""Longest comparison: it reads every row of both read sets."""
-
-DIFFERENCES_MAX = 200
-"""Offices that a comparison names; it counts all."""
 
 KEPT = timedelta(days=1)
 """So long the read set that was live before can be switched back to."""
@@ -60,7 +47,8 @@ class Progress(BaseModel):
 class Standing(BaseModel):
     """How a rebuild is. `held` counts messages it cannot handle, `stopped` says why its consumer gave up.
 
-    `kept_until` is set once the two were switched: what stands beside the live one now is the one that was live before.
+    `ready`: it has heard everything that stood in the topics when this was asked. `kept_until` is set once the two were
+    switched: what stands beside the live one now is the one that was live before.
     """
 
     run: UUID | None = None
@@ -70,24 +58,6 @@ class Standing(BaseModel):
     held: int = 0
     stopped: str | None = None
     kept_until: datetime | None = None
-
-
-class Difference(BaseModel):
-    """A table in which the rows of an office are not the same in both read sets; how many there are in each."""
-
-    office: str
-    table: str
-    live: int
-    beside: int
-
-
-class Comparison(BaseModel):
-    """Both read sets at one point of the log. `tables` counts the rows of each, `differences` are the first 200."""
-
-    equal: bool
-    offices: int
-    tables: dict[str, dict[Literal["live", "beside"], int]]
-    differences: list[Difference]
 
 
 class Switched(BaseModel):
@@ -105,6 +75,7 @@ class Rebuild:
         self._acts = Acts(runtime)
         self._db = runtime.db
         self._ports = runtime.ports
+        self._level = Level(runtime.db, runtime.ports.clock)
 
     async def begin(self, operator: Operator, word: Word) -> Begun:
         """Begin to build a read set. Raises `Problem` 409 `TDK-REBUILD-THERE`."""
@@ -115,6 +86,7 @@ class Rebuild:
             if not await sql.begin(tx.db, run=run, now=tx.now):
                 raise Problem("TDK-REBUILD-THERE")
             await sql.make(tx.db)
+            await comparison.forget(tx.db)
             await self._changed(tx, said)
         return Begun(run=run)
 
@@ -125,9 +97,13 @@ class Rebuild:
             if row is None or row["abandoned"]:
                 return Standing()
             progress = await sql.progress(tx.db)
+        try:
+            state = await self._state(row, progress)
+        except NoneThere:
+            return Standing()
         return Standing(
             run=row["run"],
-            state=_state(row, progress),
+            state=state,
             began_at=row["began_at"],
             progress=Progress(heard=progress["beside"], total=progress["live"]),
             held=progress["held"],
@@ -135,35 +111,52 @@ class Rebuild:
             kept_until=row["kept_until"],
         )
 
-    async def compare(self) -> Comparison:
-        """Compare both at one point of the log; the live consumer is held for a moment, and nobody who reads.
-
-        Raises `Problem`: 404 `TDK-REBUILD-NONE`, 409 `TDK-REBUILD-NOT-READY`; `DatabaseAway` after
-        `COMPARE_SECONDS_MAX`.
-        """
-        async with self._patient() as database, database.worker() as still:
-            async with self._level():
-                await sql.stand_still(still.db)
-                await sql.look(still.db)
-            return _comparison(await sql.differences(still.db))
+    async def _state(self, row: Any, progress: Any) -> State:
+        if row["kept_until"] is not None:
+            return "none"
+        if progress["stopped"] is not None:
+            return "failed"
+        is_near = progress["live"] - progress["beside"] <= NEAR_RECORDS
+        return "ready" if is_near and await self._caught_up() else "running"
 
     async def switch(self, operator: Operator, word: Word) -> Switched:
-        """Let the two change places, in one transaction and at one point of the log. Raises `Problem` as `compare`."""
+        """Let the two change places, in one transaction and at one point of the log.
+
+        Raises `Problem`: 404 `TDK-REBUILD-NONE`, 409 `TDK-REBUILD-NOT-READY`.
+        """
         said = await self._acts.noted(operator, word, "rebuild.switch", "projection")
-        async with self._level() as tx:
-            row = await sql.standing(tx.db)
+        async with refusing(), self._level.held() as tx:
+            row = await there(tx)
             await sql.switch(tx.db)
+            await comparison.forget(tx.db)
             kept_until = tx.now + KEPT
             await sql.keep(tx.db, kept_until=kept_until)
             await self._changed(tx, said)
         return Switched(run=row["run"], kept_until=kept_until)
 
+    async def compare(self) -> Comparison:
+        """Begin to compare both, or go on with it. Raises `Problem` as `switch`."""
+        async with refusing():
+            await self._level.near()
+            async with self._db.worker() as tx:
+                await begin(tx)
+        return await self.compared()
+
+    async def compared(self) -> Comparison:
+        """What the last comparison has found. Raises `Problem` 404 `TDK-REBUILD-NONE` when there is none."""
+        async with self._db.worker() as tx:
+            found = await compared(tx)
+        if found is None:
+            raise Problem("TDK-REBUILD-NONE")
+        return found
+
     async def abandon(self, operator: Operator, word: Word) -> None:
         """Give up the read set beside the live one, whether it is new or kept. Raises `Problem` 404."""
         said = await self._acts.noted(operator, word, "rebuild.abandon", "projection")
-        async with self._db.worker() as tx:
-            await _there(tx)
+        async with refusing(), self._db.worker() as tx:
+            await there(tx)
             await sql.abandon(tx.db)
+            await comparison.forget(tx.db)
             await self._changed(tx, said)
 
     async def _changed(self, tx: Tx, said: OperatorActed) -> None:
@@ -171,29 +164,24 @@ class Rebuild:
         tx.say(said)
         await sql.wake(tx.db)
 
-    @contextlib.asynccontextmanager
-    async def _level(self) -> AsyncIterator[Tx]:
-        """Inside the block both read sets have heard the same, and neither hears more.
-
-        The one beside never overtakes the live one, so holding the live one is enough for it to come level. Whoever
-        reads is not held.
-        """
-        standing = await self.standing()
-        if standing.run is None:
-            raise Problem("TDK-REBUILD-NONE")
-        if standing.stopped or standing.progress.total - standing.progress.heard > READY_RECORDS:
-            raise Problem("TDK-REBUILD-NOT-READY")
+    async def _caught_up(self) -> bool:
+        """Whether the one beside has heard every topic as far as it goes now. Not while Kafka does not tell."""
+        async with self._db.connection() as db:
+            places = [Place(row["topic"], row["partition"]) for row in await sql.heard_live(db)]
+        if not places:
+            return False
+        try:
+            ends = await ends_of(self._runtime.settings.kafka, places)
+        except KafkaAway:
+            return False
+        asked = {
+            "topics": [place.topic for place in ends],
+            "partitions": [place.partition for place in ends],
+            "ends": list(ends.values()),
+        }
         async with self._db.worker() as tx:
-            await _there(tx)
-            await sql.hold_live(tx.db)
-            until = self._ports.clock.monotonic() + LEVEL_SECONDS_MAX
-            while not await sql.is_level(tx.db):
-                if self._ports.clock.monotonic() > until:
-                    raise Problem("TDK-REBUILD-NOT-READY", retry_after=2)
-                async with self._db.connection() as db:  # of its own: what a transaction tells is heard when it ends
-                    await sql.wake(db)
-                await self._ports.clock.sleep(LEVEL_LOOK_SECONDS)
-            yield tx
+            await there(tx)
+            return await self._level.until(lambda db: sql.has_heard(db, **asked), tx, READY_SECONDS_MAX)
 
     async def _gone(self) -> None:
         """Wait a little until an abandoned read set is removed."""
@@ -203,49 +191,15 @@ class Rebuild:
                 row = await sql.standing(tx.db)
             if row is None or not row["abandoned"]:
                 return
-            await self._ports.clock.sleep(LEVEL_LOOK_SECONDS)
-
-    @contextlib.asynccontextmanager
-    async def _patient(self) -> AsyncIterator[Database]:
-        """The service's database with time for a long look."""
-        database = await Database.open(
-            self._runtime.name,
-            address=self._runtime.settings.postgres.get_secret_value(),
-            passwords=self._runtime.secrets.password,
-            ports=self._ports,
-            size=1,
-            seconds_max=COMPARE_SECONDS_MAX,
-        )
-        try:
-            yield database
-        finally:
-            await database.close()
+            await self._ports.clock.sleep(LOOK_SECONDS)
 
 
-async def _there(tx: Tx) -> Any:
-    row = await sql.standing(tx.db)
-    if row is None or row["abandoned"]:
-        raise Problem("TDK-REBUILD-NONE")
-    return row
-
-
-def _state(row: Any, progress: Any) -> State:
-    if row["kept_until"] is not None:
-        return "none"
-    if progress["stopped"] is not None:
-        return "failed"
-    return "running" if progress["live"] - progress["beside"] > READY_RECORDS else "ready"
-
-
-def _comparison(rows: Any) -> Comparison:
-    differences = [Difference(table=row["name"], **_counts(row), office=row["office"]) for row in rows if row["office"]]
-    return Comparison(
-        equal=not differences,
-        offices=len({difference.office for difference in differences}),
-        tables={row["name"]: _counts(row) for row in rows if row["office"] is None},
-        differences=differences[:DIFFERENCES_MAX],
-    )
-
-
-def _counts(row: Any) -> dict[Literal["live", "beside"], int]:
-    return {"live": row["live"], "beside": row["beside"]}
+@contextlib.asynccontextmanager
+async def refusing() -> AsyncIterator[None]:
+    """Tell an operator that there is no read set, or that it is not near enough."""
+    try:
+        yield
+    except NoneThere:
+        raise Problem("TDK-REBUILD-NONE") from None
+    except NotNear:
+        raise Problem("TDK-REBUILD-NOT-READY", retry_after=2) from None

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from services.projection.rebuild import Begun, Comparison, Rebuild, Standing, Switched
+from services.projection.comparing import Comparison
+from services.projection.rebuild import Begun, Rebuild, Standing, Switched
 from todoke.relay.access import Access, Operator
 from todoke.relay.acts import Word
 
@@ -25,11 +26,17 @@ def rebuild_routes(access: Access, rebuild: Rebuild) -> APIRouter:
         del operator
         return await rebuild.standing()
 
-    @router.post("/compare", summary="Compare the new lists with the live ones")
+    @router.post("/compare", status_code=202, summary="Compare the new lists with the live ones")
     async def compare_rebuild(operator: operator_of) -> Comparison:
-        """Both at one point of the log. Only numbers are told: rows per table, offices that differ."""
+        """Piece by piece, beside the work; one that is under way goes on. Only numbers are told."""
         del operator
         return await rebuild.compare()
+
+    @router.get("/compare", summary="How a comparison is")
+    async def comparison_of_rebuild(operator: operator_of) -> Comparison:
+        """Rows per table that were compared, offices that differ."""
+        del operator
+        return await rebuild.compared()
 
     @router.post("/switch", summary="Let the new lists and the live ones change places")
     async def switch_rebuild(operator: operator_of, word: Word) -> Switched:

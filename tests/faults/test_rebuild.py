@@ -5,32 +5,25 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import httpx
 import pytest
 
+from tests.faults.operators import WORD, Operator
 from tests.faults.stack import Stack
 from tests.faults.traffic import RECIPIENTS, SENDERS, Account, Traffic, client_of, until
 from todoke.client import AsyncClient
-from todoke.relay.tokens import Claims
 
-WORD = {"reason": "一覧を作り直します", "ticket": "OPS-7"}
 ORDER = ("submitted", "accepted", "routed", "delivered", "downloaded")
-NEAR_RECORDS = 40
 SLOWLY = {"TODOKE_REBUILD_RECORDS_PER_SECOND": "60"}
 
 
-class Operator:
-    """An operator at the operators' listener."""
+class Rebuilding:
+    """An operator who builds the lists anew."""
 
-    def __init__(self, stack: Stack, token: str) -> None:
-        self._url = f"http://127.0.0.1:{stack.port + 1}/v1/operator/services/projection/rebuild"
-        self._headers = {"Authorization": f"Bearer {token}"}
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
 
     async def did(self, method: str, path: str = "", body: Any = WORD) -> Any:
-        async with httpx.AsyncClient(timeout=30) as http:
-            answer = await http.request(method, self._url + path, json=body, headers=self._headers)
-        assert answer.is_success, answer.text
-        return answer.json() if answer.content else None
+        return await self._operator.did(method, f"/services/projection/rebuild{path}", body)
 
     async def standing(self) -> Any:
         return await self.did("GET", body=None)
@@ -42,25 +35,19 @@ class Operator:
         await until(reached, "more records heard anew")
 
     async def until_ready(self) -> None:
-        """Ready, and near: a log as short as a test's counts as ready before any of it is heard."""
-
         async def reached() -> bool:
-            standing = await self.standing()
-            near = standing["progress"]["total"] - standing["progress"]["heard"] < NEAR_RECORDS
-            return bool(standing["state"] == "ready" and near)
+            return bool((await self.standing())["state"] == "ready")
 
         await until(reached, "a rebuild that is ready")
 
     async def differences(self) -> set[tuple[str, str]]:
-        return {(one["office"], one["table"]) for one in (await self.did("POST", "/compare"))["differences"]}
+        await self.did("POST", "/compare", None)
 
+        async def done() -> bool:
+            return bool((await self.did("GET", "/compare", None))["state"] == "done")
 
-async def operator_of(stack: Stack) -> Operator:
-    """Somebody with a session."""
-    async with stack.runtime("registry") as runtime:
-        session = str(runtime.ports.ids.uuid7())
-        claims = Claims(subject="op", office=None, roles=(), licence_until=None, session=session, scope="operator")
-        return Operator(stack, runtime.tokens.issue(claims, runtime.ports.clock.now()))
+        await until(done, "the end of a comparison")
+        return {(one["office"], one["table"]) for one in (await self.did("GET", "/compare", None))["differences"]}
 
 
 class Watch:
@@ -166,7 +153,7 @@ async def _damage(stack: Stack) -> tuple[str, str]:
 
 @pytest.mark.timeout(300)
 async def test_lists_are_rebuilt_compared_and_switched_while_everybody_looks(stack: Stack) -> None:
-    operator = await operator_of(stack)
+    operator = Rebuilding(await Operator.of(stack))
     stack.kill("projection")
     stack.start("projection", **SLOWLY)
     async with Traffic(stack, senders=SENDERS[:2], pause=0.2).flowing() as traffic:
@@ -195,7 +182,7 @@ async def test_lists_are_rebuilt_compared_and_switched_while_everybody_looks(sta
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 async def test_rebuilt_and_switched_again_and_again(stack: Stack) -> None:
-    operator = await operator_of(stack)
+    operator = Rebuilding(await Operator.of(stack))
     async with (
         Traffic(stack, senders=SENDERS[:2], pause=2).flowing() as traffic,
         Watch(stack, traffic.account).looking() as watch,
@@ -214,7 +201,7 @@ async def test_rebuilt_and_switched_again_and_again(stack: Stack) -> None:
     assert stack.ended() == []
 
 
-async def _killed_in_the_middle(stack: Stack, operator: Operator) -> None:
+async def _killed_in_the_middle(stack: Stack, operator: Rebuilding) -> None:
     await operator.until_heard(30)
     stack.kill("projection")
     there = (await operator.standing())["progress"]

@@ -13,6 +13,7 @@ from todoke.client.ops_commands import breaker, projection, status, trace
 from todoke.client.ops_desk import EXIT_CODES, OperatorSession, OpsDesk, at_ops_desk, moment
 from todoke.client.ops_offices import offices
 from todoke.client.ops_parked import parked
+from todoke.client.ops_reconcile import reconcile
 from todoke.client.ops_shapes import OperatorToken
 from todoke.client.shapes import Shape
 
@@ -91,5 +92,5 @@ def logout(desk: OpsDesk) -> None:
     desk.document({"status": "logged_out"})
 
 
-for command in (status, trace, parked, breaker, projection, offices):
+for command in (status, trace, parked, breaker, reconcile, projection, offices):
     ops.add_command(command)

@@ -1,6 +1,5 @@
 """`todoke ops status`, `trace`, `breaker` and `projection`."""
 
-import json
 import time
 from itertools import chain
 from uuid import UUID
@@ -8,7 +7,7 @@ from uuid import UUID
 import click
 
 from todoke.client.desk import Exit
-from todoke.client.ops_desk import EXIT_CODES, SERVICES, OpsDesk, Word, at_ops_desk, changing, moment
+from todoke.client.ops_desk import EXIT_CODES, ONE_SERVICE, OpsDesk, Word, at_ops_desk, changing, moment
 from todoke.client.ops_shapes import (
     Breaker,
     BreakerChanged,
@@ -26,8 +25,6 @@ COMPARE = "/services/projection/rebuild/compare"
 SWITCH = "/services/projection/rebuild/switch"
 LOOK_AGAIN_SECONDS = 2.0
 """How often a rebuild that is waited for is looked at."""
-
-ONE_SERVICE = click.argument("service", type=click.Choice(sorted(SERVICES)))
 
 
 @click.command("status", epilog=EXIT_CODES)
@@ -167,13 +164,30 @@ def rebuild_status(desk: OpsDesk) -> None:
 @projection.command("compare", epilog=EXIT_CODES)
 @at_ops_desk
 def compare(desk: OpsDesk) -> None:
-    """Compare the rebuilt lists with the live ones; exit 1 when they differ."""
+    """Compare the rebuilt lists with the live ones, piece by piece; exit 1 when they differ."""
     answer = desk.post(Comparison, COMPARE)
-    desk.say("the two are equal" if answer.equal else "the two differ:")
-    desk.table(("difference",), [(json.dumps(each, ensure_ascii=False, default=str),) for each in answer.differences])
+    while answer.state == "running":
+        desk.warn(f"compared: {sum(table.live for table in answer.tables.values()):,} rows")
+        time.sleep(LOOK_AGAIN_SECONDS)
+        answer = desk.get(Comparison, COMPARE)
+    desk.say("the two are equal" if answer.equal else f"the two differ in {answer.offices:,} offices:")
+    desk.table(
+        ("office", "table", "live", "rebuilt"),
+        [(each.office, each.table, f"{each.live:,}", f"{each.beside:,}") for each in answer.differences],
+    )
     desk.document(answer)
     if not answer.equal:
         raise SystemExit(int(Exit.REFUSED))
+
+
+@projection.command("abandon", epilog=EXIT_CODES)
+@at_ops_desk
+@changing
+def abandon(desk: OpsDesk, word: Word) -> None:
+    """Give up the lists beside the live ones: those that are being rebuilt, or those that were live before."""
+    desk.delete(REBUILD, word)
+    desk.say("given up: they are removed within seconds")
+    desk.document({"state": "none"})
 
 
 @projection.command("switch", epilog=EXIT_CODES)
@@ -181,8 +195,9 @@ def compare(desk: OpsDesk) -> None:
 @changing
 def switch(desk: OpsDesk, word: Word) -> None:
     """Let offices read the rebuilt lists from now on."""
-    desk.document(desk.post(Switched, SWITCH, word))
-    desk.say("switched: offices read the rebuilt lists")
+    done = desk.post(Switched, SWITCH, word)
+    desk.say(f"switched: offices read the rebuilt lists; those of before are kept until {moment(done.kept_until)}")
+    desk.document(done)
 
 
 def _progress(state: RebuildState) -> str:
@@ -190,7 +205,11 @@ def _progress(state: RebuildState) -> str:
 
 
 def _tell(desk: OpsDesk, state: RebuildState) -> None:
-    desk.say(_progress(state))
+    if state.kept_until is None:
+        desk.say(_progress(state))
+    else:
+        until = moment(state.kept_until)
+        desk.say(f"switched; the lists of before are kept until {until} (switch goes back to them, abandon drops them)")
     desk.document(state)
     if state.state == "failed":
         desk.warn("the rebuild failed: see the log of projection")

@@ -32,6 +32,8 @@ OPERATOR_URL = "http://127.0.0.1:8081"
 SERVICES = ("registry", "ingest", "validation", "routing", "storage", "notification", "projection")
 """Every service, in the order of the flow."""
 
+ONE_SERVICE = click.argument("service", type=click.Choice(sorted(SERVICES)))
+
 PATIENCE = Patience(seconds=8)
 """An operator waits at the screen."""
 
@@ -119,6 +121,10 @@ class OpsDesk(Output):
     def post(self, shape: type[ShapeT], path: str, body: Word | None = None) -> ShapeT:
         """Change something; it is not asked twice when the answer gets lost."""
         return self._ask(Call(Ask("POST", f"/v1/operator{path}", body=body), reading(shape), repeatable=False))
+
+    def delete(self, path: str, body: Word) -> None:
+        """Take something away; it is not asked twice when the answer gets lost."""
+        self._ask(Call(Ask("DELETE", f"/v1/operator{path}", body=body), nothing, repeatable=False))
 
     def log_in(self, shape: type[ShapeT], url: str, body: Word) -> ShapeT:
         """Log in at an address."""

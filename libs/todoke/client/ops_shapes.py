@@ -96,6 +96,53 @@ class ServiceStatus(Shape):
     refused: int
 
 
+class Finding(Shape):
+    """Something that a comparison could not mend, by message id, office number or place in the log."""
+
+    kind: str
+    subject: str
+
+
+class Report(Shape):
+    """What one comparison of journal, topic and objects found and mended; `count` things it could not."""
+
+    id: int
+    began_at: datetime
+    trigger: str
+    compared: str
+    mismatch: str | None = None
+    looked_at: int
+    taken_back: int
+    published_again: int
+    orphans: int
+    count: int
+    unhealed: tuple[Finding, ...]
+    clean: bool
+
+
+class Reports(Paged[Report]):
+    """Comparisons of a service, the newest first; what to do about each kind of finding."""
+
+    service: str
+    clean: bool
+    asked_at: datetime | None = None
+    asked_by: str | None = None
+    advice: dict[str, str]
+
+
+class Findings(Paged[Finding]):
+    """What one comparison could not mend."""
+
+    advice: dict[str, str]
+
+
+class Asked(Shape):
+    """A comparison that will begin within seconds."""
+
+    service: str
+    asked_at: datetime
+
+
 class StepActor(Shape):
     """Who did it, by id."""
 
@@ -188,14 +235,34 @@ class RebuildState(Shape):
 
     state: Literal["running", "ready", "failed", "none"]
     progress: RebuildProgress = Field(default_factory=RebuildProgress)
+    kept_until: datetime | None = None
+
+
+class Sides(Shape):
+    """How many rows there are on either side."""
+
+    live: int
+    beside: int
+
+
+class Difference(Sides):
+    """A table in which an office's rows differ."""
+
+    office: str
+    table: str
 
 
 class Comparison(Shape):
-    """Whether the rebuilt lists equal the live ones."""
+    """How far the rebuilt lists were compared with the live ones, and what was found."""
 
+    state: Literal["running", "done"]
     equal: bool
-    differences: tuple[Any, ...] = ()
+    tables: dict[str, Sides] = Field(default_factory=dict)
+    offices: int = 0
+    differences: tuple[Difference, ...] = ()
 
 
 class Switched(Shape):
     """Offices read the rebuilt lists."""
+
+    kept_until: datetime

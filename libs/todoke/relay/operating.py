@@ -23,6 +23,7 @@ from todoke.relay.faults import Transient
 from todoke.relay.kafka import ends_of
 from todoke.relay.postgres import Statements, queries
 from todoke.relay.problem import Problem
+from todoke.relay.reports import Asked, Findings, Reports, findings_page, reports_page, wish
 from todoke.relay.service import Runtime
 
 RECORDS_SHOWN_MAX = 200
@@ -264,6 +265,27 @@ class Operating:
             if changed:
                 tx.say(acted)
         return BreakerChanged(service=self.name, open=False, changed=changed)
+
+    # --- journal, topic and objects -----------------------------------------------------------------------------
+
+    async def comparisons(self, limit: int, cursor: str | None) -> Reports:
+        """What comparisons found and mended, and what they could not."""
+        return await reports_page(self._db, self.name, limit, cursor)
+
+    async def findings(self, report: int, limit: int, cursor: str | None) -> Findings:
+        """All that one of them could not mend. Raises `Problem` TDK-NOT-FOUND."""
+        found = await findings_page(self._db, self.name, report, limit, cursor)
+        if found is None:
+            raise Problem("TDK-NOT-FOUND")
+        return found
+
+    async def compare(self, operator: Operator, word: Word) -> Asked:
+        """Let the service compare everything."""
+        acted = await self._acts.noted(operator, word, "reconcile.now", self.name)
+        async with self._db.worker() as tx:
+            await wish(tx, operator.user_id)
+            tx.say(acted)
+            return Asked(service=self.name, asked_at=tx.now)
 
     # --- how far it is -----------------------------------------------------------------------------------------
 

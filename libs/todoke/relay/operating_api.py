@@ -27,9 +27,14 @@ from todoke.relay.operating import (
     merged,
 )
 from todoke.relay.problem import Problem
+from todoke.relay.reports import Asked, Findings, Reports
 
-HOLDS_PAGE = 50
-HOLDS_PAGE_MAX = 200
+PAGE = 50
+PAGE_MAX = 200
+
+Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
+Number = Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$")]
+"""Cursor of a list that goes by numbers."""
 
 Subject = Annotated[str, Path(pattern=r"^[0-9A-Za-z?-]{1,64}$")]
 """A message id, an office number, or `?` for records that do not say what they are about."""
@@ -57,6 +62,7 @@ def operator_routes(access: Access, hosted: Mapping[str, Operating]) -> APIRoute
     _add_sights(router, hosted, named)
     _add_holds(router, access, named)
     _add_breaker(router, access, named)
+    _add_reconcile(router, access, named)
     return router
 
 
@@ -91,7 +97,7 @@ def _add_holds(router: APIRouter, access: Access, named: Named) -> None:
     @router.get("/services/{service}/parked")
     async def list_parked(
         of: Annotated[Operating, Depends(named)],
-        limit: Annotated[int, Query(ge=1, le=HOLDS_PAGE_MAX)] = HOLDS_PAGE,
+        limit: Limit = PAGE,
         cursor: Annotated[str | None, Query(max_length=300)] = None,
     ) -> HoldPage:
         """What the service holds now, the oldest first."""
@@ -146,3 +152,31 @@ def _add_breaker(router: APIRouter, access: Access, named: Named) -> None:
     ) -> BreakerChanged:
         """Let the service stop consuming."""
         return await of.trip(operator, word)
+
+
+def _add_reconcile(router: APIRouter, access: Access, named: Named) -> None:
+    @router.get("/services/{service}/reconcile")
+    async def list_comparisons(
+        of: Annotated[Operating, Depends(named)], limit: Limit = PAGE, cursor: Number = None
+    ) -> Reports:
+        """Comparisons of journal, topic and objects, the newest first, with the first things that were not mended."""
+        return await of.comparisons(limit, cursor)
+
+    @router.get("/services/{service}/reconcile/{report}")
+    async def list_findings(
+        of: Annotated[Operating, Depends(named)],
+        report: Annotated[int, Path(ge=1, le=2**62)],
+        limit: Limit = PAGE,
+        cursor: Number = None,
+    ) -> Findings:
+        """Everything that one comparison could not mend: message ids, office numbers, places in the log."""
+        return await of.findings(report, limit, cursor)
+
+    @router.post("/services/{service}/reconcile", status_code=202)
+    async def compare_now(
+        of: Annotated[Operating, Depends(named)],
+        word: Word,
+        operator: Annotated[Operator, Depends(access.operator)],
+    ) -> Asked:
+        """Let the service compare journal, topic and all objects, beside its work; reports follow."""
+        return await of.compare(operator, word)

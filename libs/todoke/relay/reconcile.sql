@@ -145,15 +145,28 @@ WITH told AS (
 SELECT id FROM told;
 
 -- name: reports
--- The newest reports, the newest first.
+-- The newest reports before one, the newest first.
 SELECT id, began_at, ended_at, trigger, compared, mismatch, looked_at, taken_back, published_again, orphans, unhealed,
        clean
-FROM reconcile_report ORDER BY id DESC LIMIT :rows_max;
+FROM reconcile_report WHERE id < :before ORDER BY id DESC LIMIT :rows_max;
+
+-- name: first_unhealed
+-- The first things that each of these reports names.
+SELECT asked.report_id, named.kind, named.subject
+FROM unnest(:report_ids::bigint[]) AS asked (report_id)
+CROSS JOIN LATERAL (
+    SELECT u.kind, u.subject FROM reconcile_unhealed u WHERE u.report_id = asked.report_id
+    ORDER BY u.kind, u.subject LIMIT :rows_max
+) named;
+
+-- name: is_report$
+-- Whether there is a report of this number.
+SELECT EXISTS (SELECT FROM reconcile_report WHERE id = :report_id);
 
 -- name: unhealed_of
--- What these reports name, as far as it fits.
-SELECT report_id, kind, subject FROM reconcile_unhealed WHERE report_id = ANY(:report_ids::bigint[])
-ORDER BY report_id DESC, kind, subject LIMIT :rows_max;
+-- The next things that a report names; a report never changes, so a place in it stays good.
+SELECT kind, subject FROM reconcile_unhealed WHERE report_id = :report_id
+ORDER BY kind, subject OFFSET :told LIMIT :rows_max;
 
 -- name: last_was_clean$
 -- Whether the last comparison left nothing unmended; no comparison is not clean.
@@ -163,6 +176,10 @@ SELECT coalesce((SELECT clean FROM reconcile_report ORDER BY id DESC LIMIT 1), f
 -- An operator wants everything compared.
 INSERT INTO reconcile_wish (asked_at, asked_by) VALUES (:asked_at, :asked_by)
 ON CONFLICT (only_row) DO UPDATE SET asked_at = excluded.asked_at, asked_by = excluded.asked_by;
+
+-- name: wished^
+-- The operator's wish that waits to be carried out, if there is any.
+SELECT asked_at, asked_by FROM reconcile_wish;
 
 -- name: cause^
 -- Whether something wants to be compared: an operator's wish, and whether the own topic is suspect.

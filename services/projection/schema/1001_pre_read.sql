@@ -50,6 +50,36 @@ CREATE TABLE rebuild (
 );
 SELECT grant_worker('rebuild');
 
+-- How far the two read sets were compared: messages up to `after_message`, then (`after_office` is not null) the counts of
+-- offices up to that one. Gone as soon as they change places.
+CREATE TABLE comparison (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    began_at timestamptz NOT NULL,
+    ended_at timestamptz,
+    after_message uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
+    after_office text,
+    compared_until timestamptz
+);
+SELECT grant_worker('comparison');
+
+-- The rows of each table that were compared so far.
+CREATE TABLE comparison_count (
+    name text PRIMARY KEY,
+    live bigint NOT NULL,
+    beside bigint NOT NULL
+);
+SELECT grant_worker('comparison_count');
+
+-- Offices whose rows of a table were found to differ.
+CREATE TABLE comparison_difference (
+    office text NOT NULL,
+    name text NOT NULL,
+    live bigint NOT NULL,
+    beside bigint NOT NULL,
+    PRIMARY KEY (office, name)
+);
+SELECT grant_worker('comparison_difference');
+
 -- Every read set has a number of its own, which is part of every ETag: those of one set say nothing about another.
 CREATE SEQUENCE edition AS integer START 2;
 

@@ -1,6 +1,6 @@
 """What operators see of services and do to them, over HTTP: held messages, the breaker, how far they are, a story."""
 
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import pytest
@@ -9,6 +9,8 @@ from todoke.events import MessageHeld, MessageReleased, topic_of
 from todoke.relay.kafka import ensure_topics
 from todoke.relay.objects import ObjectsAway
 from todoke.relay.operating import Operating
+from todoke.relay.reports import Run, write_report
+from todoke.relay.restore import ADVICE, Kind, Unhealed
 from todoke.relay.seal import Binding, epoch_of
 from todoke.relay.testing import operator_token
 
@@ -21,6 +23,8 @@ READS = [
     "/services/routing/status",
     "/services/routing/lag",
     "/services/routing/breaker",
+    "/services/routing/reconcile",
+    "/services/routing/reconcile/1",
     "/services/routing/parked",
     f"/services/routing/parked/{MESSAGE}",
     f"/services/routing/journal/{MESSAGE}",
@@ -30,6 +34,7 @@ CHANGES = [
     f"/services/routing/parked/{MESSAGE}/discard",
     "/services/routing/breaker/trip",
     "/services/routing/breaker/reset",
+    "/services/routing/reconcile",
 ]
 
 
@@ -54,10 +59,10 @@ async def test_without_an_operators_session_nothing_is_answered(room: Room) -> N
         f"Bearer {operator_token(room.routing.runtime.shared, session=ended)}": (401, "TDK-SESSION-ENDED"),
         room.routing.token(SENDER)["Authorization"]: (403, "TDK-NOT-ALLOWED"),
     }
-    for path in READS + CHANGES:
+    calls = [("GET", path) for path in READS] + [("POST", path) for path in CHANGES]
+    for method, path in calls:
         for token, expected in tokens.items():
             headers = {"Authorization": token} if token else {}
-            method = "POST" if path in CHANGES else "GET"
             answer = await room.http.request(method, f"/v1/operator{path}", json=WORD, headers=headers)
             assert (answer.status_code, answer.json()["code"]) == expected, path
 
@@ -79,7 +84,8 @@ async def test_a_change_needs_a_reason_and_a_ticket(room: Room) -> None:
 
 
 async def test_what_is_not_there_is_404(room: Room) -> None:
-    for path in ("/services/nobody/parked", "/services/storage/breaker", f"/services/routing/parked/{MESSAGE}"):
+    paths = ("/services/nobody/parked", "/services/storage/breaker", f"/services/routing/parked/{MESSAGE}")
+    for path in (*paths, "/services/routing/reconcile/7"):
         assert (await room.get(path)).status_code == 404
 
 
@@ -163,6 +169,32 @@ async def test_the_breaker_is_opened_and_closed_once_each(room: Room) -> None:
     acts = [(act["act"], act["object"]) for _, act in await room.said("routing")]
     assert acts == [("breaker.trip", "routing"), ("breaker.reset", "routing")]
     assert (await room.get("/services/projection/breaker")).json()["open"] is False
+
+
+async def test_comparisons_are_listed_page_by_page_the_newest_first(room: Room) -> None:
+    began = room.routing.runtime.ports.clock.now()
+    for n in range(3):
+        run = Run("demand", began, compared="topic", looked_at=n)
+        run.unhealed = [Unhealed("unreadable", f"0/{at}") for at in range(n)]
+        await write_report(room.routing.db, run)
+    first = (await room.get("/services/routing/reconcile", limit=2)).json()
+    rest = (await room.get("/services/routing/reconcile", limit=2, cursor=first["next"])).json()
+    assert [each["looked_at"] for each in first["items"] + rest["items"]] == [2, 1, 0]
+    assert (first["clean"], rest["next"]) == (False, None)
+    assert first["items"][0]["unhealed"] == [
+        {"kind": "unreadable", "subject": "0/0"}, {"kind": "unreadable", "subject": "0/1"},
+    ]  # fmt: skip
+    assert first["advice"] == {"unreadable": ADVICE["unreadable"]}
+    path = f"/services/routing/reconcile/{first['items'][0]['id']}"
+    found = (await room.get(path, limit=1)).json()
+    last = (await room.get(path, limit=1, cursor=found["next"])).json()
+    assert [each["subject"] for each in found["items"] + last["items"]] == ["0/0", "0/1"]
+    assert (last["next"], last["advice"]) == (None, {"unreadable": ADVICE["unreadable"]})
+    assert (await room.get("/services/routing/reconcile", cursor="x")).status_code == 422
+
+
+async def test_there_is_advice_about_everything_that_cannot_be_mended() -> None:
+    assert set(ADVICE) == set(get_args(Kind))
 
 
 async def test_status_and_lag_say_what_waits(room: Room) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import socket
 import stat
 import sys
@@ -16,9 +17,14 @@ from uuid import UUID
 import pytest
 
 from services.registry.demo import load_demo
+from todoke.events import MessageSubmitted, topic_of
+from todoke.events.examples import EXAMPLES
 from todoke.relay.host import serve
+from todoke.relay.kafka import ensure_topics
 from todoke.relay.metrics import Metrics
-from todoke.relay.testing import Stage, operators_side
+from todoke.relay.reconcile import Reconciler
+from todoke.relay.restore import ADVICE
+from todoke.relay.testing import Stage, journalled, operators_side
 from todoke.relay.web import application
 
 from .conftest import SENDER, Room, parking
@@ -85,16 +91,22 @@ async def look_after(stages: Sequence[Stage]) -> None:
             await asyncio.sleep(0.05)
 
 
+@contextlib.asynccontextmanager
+async def logged_in(registry: Stage, *others: Stage, home: Path) -> AsyncIterator[Terminal]:
+    """An operator who is logged in at a process with these services."""
+    async with listening([registry, *others]) as url:
+        await load_demo(registry.runtime, home, "http://127.0.0.1:9", url)
+        made = Terminal(url, home)
+        code, _, err = await made.run("login", "--demo", home)
+        assert code == 0, err
+        yield made
+
+
 @pytest.fixture
 async def terminal(room: Room, on_stage: Callable[[str], Any], tmp_path: Path) -> AsyncIterator[Terminal]:
     """An operator who is logged in at registry, routing and projection."""
-    registry = await on_stage("registry")
-    async with listening([registry, room.routing, room.projection]) as url:
-        await load_demo(registry.runtime, tmp_path, "http://127.0.0.1:9", url)
+    async with logged_in(await on_stage("registry"), room.routing, room.projection, home=tmp_path) as made:
         settling = asyncio.create_task(look_after([room.routing, room.projection]))
-        made = Terminal(url, tmp_path)
-        code, _, err = await made.run("login", "--demo", tmp_path)
-        assert code == 0, err
         try:
             yield made
         finally:
@@ -191,3 +203,43 @@ async def test_a_login_is_the_owners_ends_and_belongs_to_one_address(terminal: T
     assert token not in (await terminal.run("status"))[2]
     code, answer = await terminal.json("status")
     assert (code, answer["error"]["message"]) == (3, "not logged in: todoke ops login")
+
+
+@pytest.mark.long
+async def test_what_a_comparison_cannot_mend_is_named_with_what_to_do_about_it(
+    on_stage: Callable[[str], Any], tmp_path: Path
+) -> None:
+    registry, storage = await on_stage("registry"), await on_stage("storage")
+    await ensure_topics(storage.runtime.settings.kafka, [topic_of("storage")], partitions=1, replication=1)
+    submitted = EXAMPLES["MessageSubmitted"]
+    assert isinstance(submitted, MessageSubmitted)
+    lost = [storage.runtime.ports.ids.uuid7() for _ in range(60)]
+    await storage.hear(*(submitted.model_copy(update={"message_id": one}) for one in lost))  # nobody put their objects
+    async with logged_in(registry, storage, home=tmp_path) as terminal:
+        assert (await terminal.run("reconcile", "now", "storage", "--destructive", *WORD))[0] == 0
+        assert await comparing(storage).settle()
+        code, out, _ = await terminal.run("reconcile", "show", "storage")
+        assert code == 1
+        (number,) = re.findall(r"and 10 more: --report (\d+)", " ".join(out.split()))
+        assert " ".join(ADVICE["object missing"].split()) in " ".join(out.split())
+        code, all_of_it = await terminal.json("reconcile", "show", "storage", "--report", number)
+        assert (code, [each["subject"] for each in all_of_it["items"]]) == (0, sorted(map(str, lost)))
+    async with storage.db.worker() as tx:
+        said = [json.loads(payload) for kind, payload in await journalled(tx) if kind == "OperatorActed"]
+    assert [(each["act"], each["object"], each["ticket"]) for each in said] == [("reconcile.now", "storage", "OPS-3")]
+
+
+def comparing(stage: Stage) -> Reconciler:
+    """What the host of a service compares with."""
+    runtime, service = stage.runtime, stage.service
+    return Reconciler(
+        service.name,
+        "a",
+        runtime.db,
+        runtime.ports,
+        runtime.metrics,
+        runtime.log,
+        kafka=runtime.settings.kafka,
+        restore=service.restore,
+        inspect=service.inspect,
+    )

@@ -103,7 +103,7 @@ ORDER BY c.relname;
 
 -- name: hear_up_to!
 -- As if a partition had been heard so far.
-INSERT INTO consumer_offset (topic, partition, next) VALUES ('t', 0, :next)
+INSERT INTO consumer_offset (topic, partition, next) VALUES (:topic, 0, :next)
 ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next;
 
 -- name: heard$
@@ -150,3 +150,22 @@ SELECT projection.drop_beside();
 -- name: abandon_whatever!
 -- Whatever stands beside the live read set may go.
 UPDATE rebuild SET abandoned = true;
+
+-- name: make_facts!
+-- Facts of messages numbered from one up to another, four each, in both read sets.
+WITH made AS (
+    SELECT lpad(to_hex(1754000000000 + n), 12, '0') || '7' || repeat('0', 19) AS hex, n, k
+    FROM generate_series(:first::bigint, :last::bigint) n, generate_series(1, 4) k
+), live AS (
+    INSERT INTO projection_lists.fact (message_id, event_id, service, type, at, actor_kind, actor_id, sender)
+    SELECT hex::uuid, md5(hex || k)::uuid, 'storage', 'Delivered', now(), 'system', 'storage', '99701' || lpad((n % 5000)::text, 5, '0')
+    FROM made
+)
+INSERT INTO projection_beside.fact (message_id, event_id, service, type, at, actor_kind, actor_id, sender)
+SELECT hex::uuid, md5(hex || k)::uuid, 'storage', 'Delivered', now(), 'system', 'storage', '99701' || lpad((n % 5000)::text, 5, '0')
+FROM made;
+
+-- name: lose_a_fact!
+-- One fact of a message is missing in the live read set.
+DELETE FROM projection_lists.fact WHERE (message_id, event_id) = (
+    SELECT message_id, event_id FROM projection_lists.fact ORDER BY message_id DESC LIMIT 1);

@@ -8,13 +8,17 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from aiokafka import AIOKafkaProducer
 
-from services.projection.filling import Filling, sql
+from services.projection.comparing import Comparing
+from services.projection.filling import Filling
 from services.projection.handlers import Lists
-from services.projection.rebuild import KEPT, READY_RECORDS, Rebuild
+from services.projection.level import NEAR_RECORDS, Level, sql
+from services.projection.rebuild import KEPT
 from todoke.events import MessageEvent
 from todoke.relay.clock import Ports
 from todoke.relay.handler import Handler, Heard
+from todoke.relay.kafka import ensure_topics
 from todoke.relay.parking import Parking
 from todoke.relay.postgres import Database
 from todoke.relay.service import Shared
@@ -123,7 +127,7 @@ async def test_a_read_set_built_beside_the_live_one_equals_it(
     wanted = await everything(projection.db)
     await rebuilt([log[told.index(one)] for one in shuffled(told, rng)])
     assert await everything(beside) == wanted  # feeds among them: the live consumer alone writes those
-    said = await operator.did("POST", "/compare")
+    said = await comparison(projection, operator)
     assert (said["equal"], said["differences"]) == (True, [])
     assert said["tables"]["fact"] == {"live": len(log), "beside": len(log)}
     assert set(said["tables"]) == {"fact", "sent", "received", "tally"}
@@ -160,7 +164,7 @@ async def test_a_damaged_office_is_found_and_the_switch_heals_it(
         await tables.damage_received(tx.db, message_id=one.message_id)
         await tables.lose_sent(tx.db, message_id=two.message_id)
     await rebuilt(log)
-    said = await operator.did("POST", "/compare")
+    said = await comparison(projection, operator)
     assert said["equal"] is False
     assert said["offices"] == 2
     assert said["differences"] == [
@@ -170,7 +174,8 @@ async def test_a_damaged_office_is_found_and_the_switch_heals_it(
     await operator.did("POST", "/switch")
     assert [item["status"] for item in await recipient.items("received")] == ["delivered"] * 2
     assert len(await sender.items("sent")) == 2
-    assert (await operator.did("POST", "/compare"))["offices"] == 2  # the damage is in the one that is kept now
+    assert (await operator.ask("GET", "/compare", None)).json()["code"] == "TDK-REBUILD-NONE"  # its sides have changed
+    assert (await comparison(projection, operator))["offices"] == 2  # the damage is in the one that is kept now
 
 
 async def test_what_clients_hold_stays_good_over_a_switch(
@@ -214,7 +219,6 @@ async def test_after_a_switch_the_old_one_is_kept_for_a_day_and_can_be_gone_back
     projection: Stage, operator: Operator, rebuilt: Hears, ports: Ports
 ) -> None:
     await rebuilt([])
-    assert (await operator.did("GET", body=None))["state"] == "ready"
     switched = await operator.did("POST", "/switch")
     now = await operator.did("GET", body=None)
     assert (now["state"], now["kept_until"]) == ("none", switched["kept_until"])
@@ -248,16 +252,110 @@ async def test_one_that_lags_is_neither_compared_nor_switched(
     projection: Stage, beside: Database, operator: Operator
 ) -> None:
     await operator.did("POST")
-    for records, state in ((READY_RECORDS + 1, "running"), (READY_RECORDS, "ready")):
+    for records in (NEAR_RECORDS + 1, NEAR_RECORDS):
         async with projection.db.worker() as tx:
-            await tables.hear_up_to(tx.db, next=records)
-        now = await operator.did("GET", body=None)
-        assert (now["state"], now["progress"]) == (state, {"heard": 0, "total": records})
-        for path in ("/compare", "/switch"):  # the near one is waited for, but nobody fills it here
-            assert (await operator.ask("POST", path)).json()["code"] == "TDK-REBUILD-NOT-READY"
+            await tables.hear_up_to(tx.db, topic="t", next=records)
+        assert (await operator.did("GET", body=None))["progress"] == {"heard": 0, "total": records}
+        assert (await operator.ask("POST", "/switch")).json()["code"] == "TDK-REBUILD-NOT-READY"  # nobody fills it here
+    async with projection.db.worker() as tx:
+        await tables.hear_up_to(tx.db, topic="t", next=NEAR_RECORDS + 1)
+    assert (await operator.ask("POST", "/compare")).json()["code"] == "TDK-REBUILD-NOT-READY"
     async with beside.worker() as tx:
-        await tables.hear_up_to(tx.db, next=READY_RECORDS)
+        await tables.hear_up_to(tx.db, topic="t", next=NEAR_RECORDS + 1)
     await operator.did("POST", "/switch")
+
+
+async def test_one_is_ready_when_it_has_heard_what_the_log_holds_now(
+    engines: Any, projection: Stage, beside: Database, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.projection.rebuild.READY_SECONDS_MAX", 0.1)
+    runtime, kafka = projection.runtime, engines.kafka
+    topic = f"short-{runtime.ports.ids.uuid7()}"
+    await operator.did("POST")
+    async with projection.db.worker() as tx:
+        await tables.hear_up_to(tx.db, topic=topic, next=0)
+    assert (await operator.did("GET", body=None))["state"] == "running"  # nobody knows how long the log is
+    monkeypatch.setattr(runtime, "settings", runtime.settings.model_copy(update={"kafka": kafka}))
+    await ensure_topics(kafka, [topic], partitions=1, replication=1)
+    assert (await operator.did("GET", body=None))["state"] == "ready"  # it is empty
+    producer = AIOKafkaProducer(bootstrap_servers=kafka)
+    await producer.start()
+    try:
+        for _ in range(2):
+            await producer.send_and_wait(topic, b"{}")
+    finally:
+        await producer.stop()
+    for live, made, state in ((1, 0, "running"), (1, 1, "running"), (2, 2, "ready")):
+        for db, next_offset in ((projection.db, live), (beside, made)):
+            async with db.worker() as tx:
+                await tables.hear_up_to(tx.db, topic=topic, next=next_offset)
+        assert (await operator.did("GET", body=None))["state"] == state, (live, made)
+
+
+async def test_a_comparison_goes_piece_by_piece_and_is_taken_up_where_it_was(
+    projection: Stage, operator: Operator, live: Hears, rebuilt: Hears, tell: Tell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.projection.comparing.PIECE_ROWS", 4)
+    stories = [tell() for _ in range(5)]
+    log = deliveries(*stories)
+    await live(log)
+    await rebuilt(log)
+    async with projection.db.worker() as tx:
+        await tables.damage_received(tx.db, message_id=stories[0].message_id)
+        await tables.damage_received(tx.db, message_id=stories[4].message_id)
+    begun = await operator.did("POST", "/compare", None)
+    assert (begun["state"], begun["tables"]) == ("running", {})
+    steps = [begun]
+    while await Comparing(projection.db, projection.runtime.ports.clock).piece():  # each time as another process
+        steps.append(await operator.did("GET", "/compare", None))
+        if steps[-1]["state"] == "running":
+            assert (await operator.did("POST", "/compare", None))["began_at"] == begun["began_at"]
+    now = steps[-1]
+    compared = [step["tables"]["fact"]["live"] for step in steps[1:]]
+    assert compared == sorted(compared)
+    assert (len(set(compared)) >= 3, compared[-1], now["state"]) == (True, len(log), "done")
+    # Two of the pieces differ: the first one with two messages, the last one with one.
+    assert now["differences"] == [{"office": RECIPIENT, "table": "received", "live": 3, "beside": 3}]
+    assert now["tables"]["tally"]["live"] == now["tables"]["tally"]["beside"] > 0
+    assert (await operator.did("POST", "/compare", None))["tables"] == {}  # another one begins
+
+
+@pytest.mark.soak
+async def test_a_million_rows_are_compared(projection: Stage, operator: Operator, rebuilt: Hears) -> None:
+    await rebuilt([])
+    for first in range(0, 250_000, 10_000):
+        async with projection.db.worker() as tx:
+            await tables.make_facts(tx.db, first=first, last=first + 9_999)
+    async with projection.db.worker() as tx:
+        await tables.lose_a_fact(tx.db)
+    said = await comparison(projection, operator)
+    assert said["tables"]["fact"] == {"live": 999_999, "beside": 1_000_000}
+    assert (said["equal"], said["offices"]) == (False, 1)
+
+
+async def test_a_piece_waits_for_a_read_set_that_lags(
+    projection: Stage, beside: Database, operator: Operator, rebuilt: Hears
+) -> None:
+    await rebuilt([])
+    await operator.did("POST", "/compare", None)
+    async with projection.db.worker() as tx:
+        await tables.hear_up_to(tx.db, topic="t", next=NEAR_RECORDS + 1)
+    comparing = Comparing(projection.db, projection.runtime.ports.clock)
+    assert not await comparing.piece()
+    async with beside.worker() as tx:
+        await tables.hear_up_to(tx.db, topic="t", next=NEAR_RECORDS + 1)
+    assert await comparing.piece()
+
+
+async def comparison(projection: Stage, operator: Operator) -> Any:
+    """What a comparison finds that is asked for now."""
+    await operator.did("POST", "/compare", None)
+    comparing = Comparing(projection.db, projection.runtime.ports.clock)
+    while await comparing.piece():
+        pass
+    found = await operator.did("GET", "/compare", None)
+    assert found["state"] == "done"
+    return found
 
 
 async def test_a_switch_waits_for_the_live_consumers_transaction(
@@ -265,11 +363,11 @@ async def test_a_switch_waits_for_the_live_consumers_transaction(
 ) -> None:
     await operator.did("POST")
     async with projection.db.worker() as tx:
-        await tables.hear_up_to(tx.db, next=1)
+        await tables.hear_up_to(tx.db, topic="t", next=1)
     async with beside.worker() as tx:
-        await tables.hear_up_to(tx.db, next=2)
+        await tables.hear_up_to(tx.db, topic="t", next=2)
     async with projection.db.worker() as tx:
-        await tables.hear_up_to(tx.db, next=2)
+        await tables.hear_up_to(tx.db, topic="t", next=2)
         switching = asyncio.create_task(operator.did("POST", "/switch"))
         done, _ = await asyncio.wait({switching}, timeout=0.5)
         assert not done
@@ -281,7 +379,7 @@ async def test_a_live_transaction_that_waited_for_the_switch_goes_into_the_new_r
 ) -> None:
     async def heard_one_more() -> None:
         async with projection.db.worker() as tx:
-            await tables.hear_up_to(tx.db, next=5)
+            await tables.hear_up_to(tx.db, topic="t", next=5)
 
     async def heard_by(db: Database) -> int | None:
         async with db.worker() as tx:
@@ -291,8 +389,8 @@ async def test_a_live_transaction_that_waited_for_the_switch_goes_into_the_new_r
     await operator.did("POST")
     for db in (projection.db, beside):
         async with db.worker() as tx:
-            await tables.hear_up_to(tx.db, next=4)
-    async with Rebuild(projection.runtime)._level() as tx:
+            await tables.hear_up_to(tx.db, topic="t", next=4)
+    async with Level(projection.db, projection.runtime.ports.clock).held() as tx:
         waiting = asyncio.create_task(heard_one_more())
         done, _ = await asyncio.wait({waiting}, timeout=0.3)
         assert not done

@@ -26,7 +26,7 @@ class Projection:
 
     url: str = ""
     states: list[dict[str, Any]] = field(default_factory=list)
-    comparison: dict[str, Any] = field(default_factory=dict)
+    comparisons: list[dict[str, Any]] = field(default_factory=list)
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
 
 
@@ -39,15 +39,26 @@ def projection() -> Iterator[Projection]:
             """Quiet."""
 
         def do_GET(self) -> None:
-            self.answer(200, made.states.pop(0) if len(made.states) > 1 else made.states[0])
+            told = made.comparisons if self.path == f"{BASE}/rebuild/compare" else made.states
+            self.answer(200, told.pop(0) if len(told) > 1 else told[0])
 
         def do_POST(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            made.asked.append(("POST", self.path, json.loads(self.rfile.read(length)) if length else None))
+            self.note("POST")
             if self.path == f"{BASE}/rebuild":
                 self.answer(202, {"run": 4})
+            elif self.path == f"{BASE}/rebuild/switch":
+                self.answer(200, {"kept_until": "2026-09-01T00:00:00Z"})
             else:
-                self.answer(200, made.comparison if self.path == f"{BASE}/rebuild/compare" else {})
+                self.answer(202, made.comparisons.pop(0))
+
+        def do_DELETE(self) -> None:
+            self.note("DELETE")
+            self.send_response(204)
+            self.end_headers()
+
+        def note(self, method: str) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            made.asked.append((method, self.path, json.loads(self.rfile.read(length)) if length else None))
 
         def answer(self, status: int, document: Any) -> None:
             body = json.dumps(document).encode()
@@ -99,12 +110,24 @@ def test_a_rebuild_begins_with_a_reason_and_is_watched_until_it_is_ready(run: Ru
 def test_a_failed_rebuild_and_a_difference_exit_1(run: Run, projection: Projection) -> None:
     projection.states = [{"state": "failed"}]
     assert run("status").exit_code == 1
-    projection.comparison = {"equal": False, "differences": [{"office": "9970100018", "what": "sent"}]}
+    begun = {"state": "running", "equal": True, "offices": 0, "differences": []}
+    there = {"state": "running", "equal": True, "offices": 0, "tables": {"sent": {"live": 50000, "beside": 50000}}}
+    found = [{"office": "9970100018", "table": "sent", "live": 1, "beside": 2}]
+    projection.comparisons = [begun, there, {"state": "done", "equal": False, "offices": 1, "differences": found}]
     differs = run("compare")
     assert differs.exit_code == 1
     assert "9970100018" in differs.stdout
-    projection.comparison = {"equal": True, "differences": []}
+    assert "compared: 50,000 rows" in differs.stderr
+    projection.comparisons = [begun, {"state": "done", "equal": True}]
     assert run("compare").exit_code == 0
+
+
+def test_what_is_kept_after_a_switch_is_told_and_may_be_given_up(run: Run, projection: Projection) -> None:
+    projection.states = [{"state": "none", "kept_until": "2026-09-01T00:00:00Z"}]
+    assert "kept until 2026-09-01 09:00:00" in " ".join(run("status").stdout.split())
+    assert run("abandon").exit_code == 2
+    assert run("abandon", *WORD).exit_code == 0
+    assert projection.asked == [("DELETE", f"{BASE}/rebuild", {"reason": "新しい版", "ticket": "OPS-9"})]
 
 
 def test_the_switch_is_asked_for_with_its_reason(run: Run, projection: Projection) -> None:
