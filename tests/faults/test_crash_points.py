@@ -14,7 +14,7 @@ from services.registry import offices
 from tests.faults.crashes import points
 from tests.faults.outside import Outside
 from tests.faults.stack import WORKERS, Stack
-from tests.faults.traffic import RECIPIENTS, SENDERS, Traffic, client_of, picture, until
+from tests.faults.traffic import RECIPIENTS, SENDERS, Traffic, client_of, picture, recall_once_known, until
 from todoke.client import ApiError, Outgoing, Upload
 from todoke.client.shapes import MailTarget, NotificationSettings
 from todoke.relay.clock import CRASH_AT
@@ -46,6 +46,9 @@ IN_WEB = (
 IN_RECALL = ("storage.recall.before", "storage.recall.after")
 IN_ERASURE = ("storage.erase.after-mark", "storage.erase.after-delete", "storage.erase.after-pack")
 IN_SWEEP = "storage.sweep.after-delete"
+IN_RETIREMENT = "storage.retire.after-destroy"
+"""Tried without processes: tests/services/storage/test_retiring.py."""
+
 IN_TELLING = {
     "notification.mail.after-claim": "mails",
     "notification.mail.after-send": "mails",
@@ -64,7 +67,7 @@ def test_no_crash_point_is_forgotten() -> None:
     every = {point.tail for point in points() if point.of_every_service}
     single = {point.tail for point in points() if not point.of_every_service}
     assert every == {*IN_WORKERS, *IN_RELAYS, *IN_RECONCILIATION}
-    tried = {*IN_WEB, *IN_RECALL, *IN_ERASURE, IN_SWEEP, *IN_TELLING}
+    tried = {*IN_WEB, *IN_RECALL, *IN_ERASURE, IN_SWEEP, IN_RETIREMENT, *IN_TELLING}
     assert single == {name for name in tried if name.partition(".")[2] not in IN_WORKERS}
 
 
@@ -79,8 +82,7 @@ async def test_a_consumer_dies_on_its_way(stack: Stack, tail: str) -> None:
         async with client_of(stack, UNCOUNTED[0]) as client:
             name = f"recalled-{tail}-{stack.port}"
             sent = await client.send(UNCOUNTED[1], files=[Upload("写真.png", picture(name))], idempotency_key=name)
-            await client.message(sent.message_id)
-            await client.recall(sent.message_id, "誤り")
+            await recall_once_known(client, sent.message_id)
         await crashing
         await traffic.until_collected(4)
 

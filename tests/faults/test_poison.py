@@ -7,11 +7,11 @@ from uuid import UUID
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from tests.faults.operators import Operator
 from tests.faults.stack import Stack, where_it_hears
 from tests.faults.traffic import RECIPIENTS, SENDERS, Traffic, client_of, picture, until
 from todoke.client import AsyncClient, Upload
 from todoke.events import Actor, MessageUndeliverable, record_of, topic_of
-from todoke.relay.parking import Parking
 
 HEARERS_OF_ROUTING = ("projection", "notification", "ingest", "storage")
 """storage last: what it says when a message is given up must not meet a hold of the others."""
@@ -53,11 +53,10 @@ async def state_of_hold(stack: Stack, service: str, message_id: UUID) -> str | N
 
 
 async def decide(stack: Stack, service: str, message_id: UUID, *, discard: bool) -> None:
-    """An operator's word, as the operators' program gives it."""
-    async with stack.runtime(service) as runtime:
-        parking = Parking(service, (), runtime.db, runtime.ports, runtime.log, says_holds=False)
-        parked = await parking.decide(str(message_id), discard=discard, operator="practice", reason_sealed=None)
-    assert parked, f"{service} does not hold it"
+    """An operator's word."""
+    act = "discard" if discard else "retry"
+    operator = await Operator.of(stack)
+    await operator.did("POST", f"/services/{service}/parked/{message_id}/{act}")
 
 
 async def send_one(client: AsyncClient, name: str) -> UUID:

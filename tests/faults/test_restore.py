@@ -1,6 +1,5 @@
 """The databases restored to an older copy, and topics made anew, while everything else went on: what comes of it."""
 
-import asyncio
 import contextlib
 from typing import Any
 from uuid import UUID
@@ -8,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from tests.faults.stack import PROCESSES, Stack
-from tests.faults.traffic import RECIPIENTS, SENDERS, Traffic, client_of, picture, until
+from tests.faults.traffic import RECIPIENTS, SENDERS, Traffic, client_of, picture, recall_once_known, until
 from tests.kit.topology import delete_topics
 from todoke.client import ApiError, AsyncClient, Upload
 from todoke.events import topic_of
@@ -42,7 +41,7 @@ async def test_nothing_accepted_is_lost_when_the_databases_are_older_than_the_lo
         await until(lambda: has_status(sender, broken.message_id, "rejected"), "refusal")
         await rest(stack, but=("web", "ingest", "storage"))
         early = await send(sender, "is wanted back before it arrives", None)
-        assert (await until_it_is_known(sender, early)).status == "recall_requested"
+        assert (await recall_once_known(sender, early)).status == "recall_requested"
         await rest(stack)
         start(stack, PROCESSES)
         await stack.until_ready()
@@ -106,17 +105,6 @@ async def send(sender: AsyncClient, name: str, sequence: str | None) -> UUID:
         RECIPIENTS[0], sequence, files=[Upload("写真.png", picture(name))], idempotency_key=name.replace(" ", "-")
     )
     return UUID(str(sent.message_id))
-
-
-async def until_it_is_known(sender: AsyncClient, message_id: UUID) -> Any:
-    """Recall a message as soon as storage knows it."""
-    while True:
-        try:
-            return await sender.recall(message_id, "誤り")
-        except ApiError as refused:
-            if refused.status != 404:
-                raise
-        await asyncio.sleep(0.2)
 
 
 async def has_status(client: AsyncClient, message_id: Any, status: str) -> bool:

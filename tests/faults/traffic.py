@@ -7,13 +7,15 @@ import hashlib
 import io
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from http import HTTPStatus
 from typing import Any, TypeVar
+from uuid import UUID
 
 from PIL import Image, PngImagePlugin
 
 from tests.faults.stack import Stack
 from todoke.client import ApiError, AsyncClient, Patience, Unreachable, Upload
-from todoke.client.shapes import Item
+from todoke.client.shapes import Item, RecallAnswer
 
 T = TypeVar("T")
 
@@ -208,6 +210,18 @@ async def until(check: Callable[[], bool | Coroutine[Any, Any, bool]], what: str
         if asyncio.get_running_loop().time() > end:
             raise AssertionError(f"did not happen: {what}")
         await asyncio.sleep(0.1)
+
+
+async def recall_once_known(sender: AsyncClient, message_id: UUID, seconds: float = 120) -> RecallAnswer:
+    """Recall a message as soon as storage knows it, which may have to be started again first."""
+    end = asyncio.get_running_loop().time() + seconds
+    while True:
+        try:
+            return await sender.recall(message_id, "誤り")
+        except ApiError as refused:
+            if refused.status != HTTPStatus.NOT_FOUND or asyncio.get_running_loop().time() > end:
+                raise
+        await asyncio.sleep(0.2)
 
 
 def picture(text: str) -> bytes:

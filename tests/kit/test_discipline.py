@@ -6,7 +6,9 @@ from collections import defaultdict
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from tests.kit.conftest import Operators
 from tests.kit.topology import DRIVERS, TOPIC, Count, Topology, poison, remake_topics, transient, undeliverable
+from todoke.client.core import segment
 from todoke.events import record_of
 from todoke.relay.consumer import Place
 from todoke.relay.limits import PARKS_IN_A_ROW_MAX
@@ -48,7 +50,9 @@ async def test_trouble_that_passes_loses_and_repeats_nothing(topology: Topology,
 
 
 @DRIVER
-async def test_a_poison_message_is_held_and_all_others_flow(topology: Topology, driver: str) -> None:
+async def test_a_poison_message_is_held_and_all_others_flow(
+    topology: Topology, operators: Operators, driver: str
+) -> None:
     handler = Count()
     handler.fails = lambda reason: poison(reason) if reason == "TDK-13" else None
     async with topology.publishing(), topology.hearing(driver, handler) as discipline:
@@ -59,9 +63,7 @@ async def test_a_poison_message_is_held_and_all_others_flow(topology: Topology, 
         said = await topology.fetch("SELECT type, payload::text FROM journal")
         assert [row["type"] for row in said] == ["MessageHeld"]
         handler.fails = lambda _: None
-        assert (
-            await discipline.parking.decide(holds[0]["subject"], discard=False, operator="op", reason_sealed=None) == 1
-        )
+        assert (await operators.act(f"/parked/{holds[0]['subject']}/retry"))["records"] == 1
         assert await discipline.parking.settle_one()
     reasons = {row["reason"] for row in await topology.effects()}
     assert reasons == {f"TDK-{number}" for number in range(40)}
@@ -70,7 +72,34 @@ async def test_a_poison_message_is_held_and_all_others_flow(topology: Topology, 
     assert not await topology.fetch("SELECT 1 FROM parked")
 
 
-async def test_later_events_of_a_held_message_wait_behind_it_and_a_discard_ends_it(topology: Topology) -> None:
+async def test_work_that_takes_too_long_is_done_in_parts_and_only_what_is_slow_alone_is_held(
+    topology: Topology, operators: Operators, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("todoke.relay.postgres.COMMAND_SECONDS_MAX", 0.4)
+    await topology.reopen_hearer()
+    handler = Count()
+    handler.seconds = lambda reason: 5 if reason == "TDK-7" else 0.02
+    await topology.say(*(undeliverable(topology.ports, number, office="9970100117") for number in range(40)))
+    async with topology.publishing(), topology.hearing("bare", handler) as discipline:
+        await topology.wait_for_effects(39)
+        (hold,) = await topology.fetch("SELECT subject, error FROM hold")
+        assert hold["error"].startswith("too slow")
+        path = f"/parked/{hold['subject']}"
+        await operators.act(f"{path}/retry")
+        assert await discipline.parking.settle_one()
+        assert (await operators.get(path))["state"] == "held"  # and nobody else waits for it
+        handler.seconds = lambda _: 0
+        await operators.act(f"{path}/retry")
+        assert await discipline.parking.settle_one()
+        assert (await operators.get(path))["state"] == "released"
+    reasons = [row["reason"] for row in await topology.effects()]
+    assert reasons == [f"TDK-{number}" for number in [*range(7), *range(8, 40), 7]]
+    assert max(handler.batches) == 40
+
+
+async def test_later_events_of_a_held_message_wait_behind_it_and_a_discard_ends_it(
+    topology: Topology, operators: Operators
+) -> None:
     handler = Count()
     handler.fails = lambda reason: poison(reason) if reason == "TDK-1" else None
     message = topology.ports.ids.uuid7()
@@ -84,7 +113,7 @@ async def test_later_events_of_a_held_message_wait_behind_it_and_a_discard_ends_
         await topology.say(other)
         await topology.wait_for_effects(1)
         assert len(await topology.fetch("SELECT 1 FROM parked")) == 2
-        await discipline.parking.decide(str(message), discard=True, operator="op", reason_sealed="c2VhbGVk")
+        await operators.act(f"/parked/{message}/discard")
         assert await discipline.parking.settle_one()
         assert not await discipline.parking.settle_one()
     assert [row["reason"] for row in await topology.effects()] == ["TDK-2"]
@@ -94,7 +123,7 @@ async def test_later_events_of_a_held_message_wait_behind_it_and_a_discard_ends_
 
 @pytest.mark.parametrize("damage", ["none", "an unknown version", "no headers at all"])
 async def test_what_an_operator_gave_up_is_passed_over_when_the_log_is_heard_again(
-    topology: Topology, damage: str
+    topology: Topology, operators: Operators, damage: str
 ) -> None:
     handler = Count()
     handler.fails = lambda reason: poison(reason) if reason == "TDK-1" else None
@@ -111,7 +140,7 @@ async def test_what_an_operator_gave_up_is_passed_over_when_the_log_is_heard_aga
             await topology.wait_for_effects(1)
             await topology.wait_for(lambda: topology.fetch("SELECT 1 FROM hold"), "a hold")
             subject = (await topology.fetch("SELECT subject FROM hold"))[0]["subject"]
-            await discipline.parking.decide(subject, discard=True, operator="op", reason_sealed=None)
+            await operators.act(f"/parked/{segment(subject)}/discard")
             assert await discipline.parking.settle_one()
         said = await topology.fetch("SELECT type FROM journal ORDER BY seq")
         await topology.fetch("DELETE FROM consumer_offset RETURNING 1")

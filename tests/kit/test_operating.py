@@ -2,65 +2,19 @@
 
 import asyncio
 import contextlib
-import dataclasses
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
+from aiokafka import AIOKafkaProducer
 
-from tests.kit.topology import Count, Topology, poison, running, undeliverable
+from tests.kit.conftest import Operators
+from tests.kit.topology import TOPIC, Count, Topology, poison, remake_topics, running, undeliverable
 from todoke.relay.consumer import Discipline
+from todoke.relay.kafka import read_topic
 from todoke.relay.limits import PARKS_IN_A_ROW_MAX
-from todoke.relay.operating import Operating
-from todoke.relay.operating_api import operator_routes
-from todoke.relay.service import Service, Shared
-from todoke.relay.settings import S3Settings
-from todoke.relay.testing import asgi_client, operator_token, settings_for
+from todoke.relay.reconcile import Reconciler
 
 pytestmark = [pytest.mark.long]
-WORD = {"reason": "直しました", "ticket": "OPS-1"}
-
-
-@dataclasses.dataclass
-class Operators:
-    """The operators' listener of the hearing service."""
-
-    http: httpx.AsyncClient
-
-    async def get(self, path: str) -> Any:
-        answer = await self.http.get(f"/v1/operator/services/storage{path}")
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    async def act(self, path: str) -> Any:
-        answer = await self.http.post(f"/v1/operator/services/storage{path}", json=WORD)
-        assert answer.status_code in {200, 202}, answer.text
-        return answer.json()
-
-
-@pytest.fixture
-async def operators(topology: Topology, engines: Any, run_home: Path) -> AsyncIterator[Operators]:
-    """An operator who is logged in."""
-    s3 = S3Settings(
-        endpoint=engines.s3.endpoint,
-        access_key=engines.s3.access_key,
-        secret_key=engines.s3.secret_key,
-        bucket=engines.s3.bucket,
-        region=engines.s3.region,
-    )
-    shared = await Shared.open(settings_for(run_home, postgres=topology.dsn, kafka=topology.kafka, s3=s3))
-    await shared.objects.ensure_bucket()
-    runtime = await shared.runtime("storage")
-    routes = operator_routes(shared.access, {"storage": Operating(runtime)})
-    try:
-        async with asgi_client(Service("storage"), runtime, routers=[routes]) as http:
-            http.headers["Authorization"] = f"Bearer {operator_token(shared)}"
-            yield Operators(http)
-    finally:
-        await runtime.db.close()
-        await shared.close()
 
 
 @contextlib.asynccontextmanager
@@ -154,3 +108,47 @@ async def test_a_retry_that_fails_again_is_held_again_until_it_is_given_up(
         await topology.wait_for(given_up, "the end of the hold")
     said = [row["type"] for row in await topology.fetch("SELECT type FROM journal ORDER BY seq")]
     assert said == ["MessageHeld", "MessageDiscarded"]
+
+
+async def test_a_topic_that_was_emptied_is_filled_when_an_operator_has_it_compared(
+    topology: Topology, operators: Operators
+) -> None:
+    service = Reconciler(
+        "routing", "a", topology.sayer, topology.ports, topology.metrics, topology.log, kafka=topology.kafka
+    )
+    await service.at_start()
+    handler = Count()
+    async with topology.publishing(), topology.hearing("bare", handler):
+        await topology.say(*(undeliverable(topology.ports, number) for number in range(20)))
+        await topology.wait_for_effects(20)
+    await remake_topics(topology.kafka, [TOPIC])
+    async with one_unreadable_record(topology.kafka):
+        await operators.act("/reconcile", "routing")
+        assert (await operators.get("/reconcile", "routing"))["asked_by"] == "operator-1"
+        assert await service.settle()
+        told = await operators.get("/reconcile", "routing")
+    report = told["items"][0]
+    assert (report["trigger"], report["published_again"], report["count"]) == ("demand", 20, 1)
+    assert report["unhealed"] == [{"kind": "unreadable", "subject": "1/0"}]
+    assert (told["clean"], told["asked_by"], told["advice"].keys()) == (False, None, {"unreadable"})
+    async with topology.publishing():
+        await topology.wait_for(lambda: nothing_waits(topology), "everything is relayed again")
+    async with await read_topic(topology.kafka, TOPIC) as reader:
+        assert len([raw async for raws in reader.batches() for raw in raws]) == 22  # with what an operator did
+
+
+@contextlib.asynccontextmanager
+async def one_unreadable_record(kafka: str) -> AsyncIterator[None]:
+    """Somebody else has written into the topic."""
+    producer = AIOKafkaProducer(bootstrap_servers=kafka)
+    await producer.start()
+    try:
+        await producer.send_and_wait(TOPIC, b"{", key=b"9970100117", headers=[("ce_id", b"?")], partition=1)
+        yield
+    finally:
+        await producer.stop()
+
+
+async def nothing_waits(topology: Topology) -> bool:
+    async with topology.sayer.connection() as db:
+        return not await db.fetch("SELECT FROM outbox LIMIT 1")

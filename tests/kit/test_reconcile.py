@@ -18,7 +18,7 @@ from todoke.events import Event, MessageDiscarded, MessageHeld, MessageReleased,
 from todoke.relay.kafka import read_topic
 from todoke.relay.postgres import Database, administrator
 from todoke.relay.reconcile import Reconciler
-from todoke.relay.reports import Report, last_was_clean, reconcile_now, reports
+from todoke.relay.reports import Report, last_was_clean, reports, wish
 
 pytestmark = [pytest.mark.long]
 PARTITIONS = 3
@@ -53,6 +53,11 @@ def reconciler(topology: Topology, owner: str = "a", crash: DieAt | None = None)
         kafka=topology.kafka,
         restore=restore,
     )
+
+
+async def wish_for_all(topology: Topology) -> None:
+    async with topology.sayer.worker() as tx:
+        await wish(tx, "op-1")
 
 
 async def compare(topology: Topology) -> Report:
@@ -287,13 +292,13 @@ async def test_what_nobody_can_read_is_named_and_stays_unclean_until_it_is_gone(
     [named] = report.unhealed
     assert (named.kind, named.subject.partition("/")[0], report.count, report.clean) == ("unreadable", "1", 1, False)
     assert not (await compare(topology)).clean
-    await reconcile_now(topology.sayer, "op-1")
+    await wish_for_all(topology)
     assert await reconciler(topology).settle()
     assert not await last_was_clean(topology.sayer)
     await remake_topics(topology.kafka, [TOPIC])
     assert not (await compare(topology)).clean
     await publish(topology)
-    await reconcile_now(topology.sayer, "op-1")
+    await wish_for_all(topology)
     assert await reconciler(topology).settle()
     report = (await reports(topology.sayer))[0]
     assert (report.trigger, report.compared, report.published_again, report.clean) == ("demand", "topic", 0, True)

@@ -55,6 +55,8 @@ class Count:
 
     def __init__(self) -> None:
         self.fails: Callable[[str], Exception | None] = lambda _: None
+        self.seconds: Callable[[str], float] = lambda _: 0
+        """How many seconds the database takes over an event."""
         self.batches: list[int] = []
         self.pause: asyncio.Event | None = None
         self.slow: set[str] = set()
@@ -74,6 +76,8 @@ class Count:
         return [heard.event for heard in batch]
 
     async def apply(self, prepared: list[MessageUndeliverable], tx: Tx) -> Sequence[Event]:
+        if seconds := sum(self.seconds(event.reason) for event in prepared):
+            await tx.db.execute("SELECT pg_sleep($1)", seconds)
         await tx.db.executemany(
             "INSERT INTO effect (message_id, recipient, reason) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
             [(event.message_id, event.recipient, event.reason) for event in prepared],
@@ -95,6 +99,13 @@ class Topology:
             "storage", address=self.dsn, passwords=self.secrets.password, ports=self.ports
         )
         await remake_topics(self.kafka, [TOPIC])
+
+    async def reopen_hearer(self) -> None:
+        """As the hearing service would open its database now."""
+        await self.hearer.close()
+        self.hearer = await Database.open(
+            "storage", address=self.dsn, passwords=self.secrets.password, ports=self.ports
+        )
 
     async def close(self) -> None:
         await self.sayer.close()

@@ -8,7 +8,7 @@ import asyncio
 import collections
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from structlog.typing import FilteringBoundLogger
 
@@ -23,7 +23,8 @@ from todoke.relay.limits import (
 )
 from todoke.relay.metrics import ConsumerMetrics
 from todoke.relay.parking import Cause, Decisions, Parking, Raw
-from todoke.relay.postgres import Database, DatabaseAway, Statements, Tx, queries
+from todoke.relay.postgres import Database, DatabaseAway, Statements, TooSlow, Tx, queries
+from todoke.relay.steering import Log, Place
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -48,38 +49,6 @@ PASSED_SECONDS = 1.0
 
 PACE_SECONDS = 0.01
 """Polls that bring something begin so far apart: the first after a quiet time at once, a stream of them in batches."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """A partition of a topic."""
-
-    topic: str
-    partition: int
-
-
-class Log(Protocol):
-    """What the discipline asks of the consumer it steers (aiokafka's, behind either driver)."""
-
-    def seek(self, place: Place, offset: int) -> None:
-        """Read on from `offset`; a partition that is not assigned any more is ignored."""
-        ...
-
-    def pause(self, place: Place) -> None:
-        """Hand out nothing of this partition for now."""
-        ...
-
-    def resume(self, place: Place) -> None:
-        """Hand it out again."""
-        ...
-
-    async def bounds(self, places: Sequence[Place]) -> Mapping[Place, tuple[int, int]]:
-        """First offset and end offset of each partition."""
-        ...
-
-    async def mirror(self, offsets: Mapping[Place, int]) -> None:
-        """Commit offsets to Kafka's group as a mirror; failures are the caller's to ignore."""
-        ...
 
 
 @dataclasses.dataclass(slots=True)
@@ -319,11 +288,18 @@ class Discipline:
             return
         if self._careful_left > 0:
             await self._one_by_one(handler, items)
-            return
+        else:
+            await self._together(handler, items)
+
+    async def _together(self, handler: Handler, items: Mapping[Place, Sequence[_Item]]) -> None:
+        """Handle a batch in one transaction; find the record by which it fails, or the size at which it is quick."""
+        slices = {place: [item.raw for item in line] for place, line in items.items()}
         try:
             await self._apply(handler, items)
         except Moved as lost:
             await self._lost(lost, slices)
+        except TooSlow as trouble:
+            await self._in_halves(handler, items, trouble)
         except Transient as trouble:
             self._wait_and_retry(slices, trouble)
         except asyncio.CancelledError:
@@ -335,6 +311,22 @@ class Discipline:
             if any(item.heard for line in items.values() for item in line):
                 self._parks_in_a_row = 0
             self._succeeded(slices)
+
+    async def _in_halves(self, handler: Handler, items: Mapping[Place, Sequence[_Item]], trouble: TooSlow) -> None:
+        """Too much for one transaction: the same again would never end. One alone is tried and then parked."""
+        line = [(place, item) for place, items_of_place in items.items() for item in items_of_place]
+        self._log.warning("batch_too_slow", reason=str(trouble), records=len(line))
+        self._metrics.retried(type(trouble).__name__)
+        if len(line) == 1:
+            await self._one_by_one(handler, items)
+            return
+        for half in (line[: len(line) // 2], line[len(line) // 2 :]):
+            part: dict[Place, list[_Item]] = {}
+            for place, item in half:
+                part.setdefault(place, []).append(item)
+            due = {place: some for place, some in part.items() if self.expected.get(place) == some[0].raw.offset}
+            if due and not self.breaker_open:
+                await self._together(handler, due)
 
     async def _one_by_one(self, handler: Handler, items: Mapping[Place, Sequence[_Item]]) -> None:
         for place, line in items.items():
@@ -350,6 +342,9 @@ class Discipline:
             while attempt <= ATTEMPTS_MAX:
                 try:
                     await self._apply(handler, {place: [item]})
+                except TooSlow as trouble:  # parking needs the database too, so one that is only away parks nothing
+                    error = f"too slow: {trouble}"
+                    attempt += 1
                 except (Moved, Transient, asyncio.CancelledError):
                     raise
                 except SetAside as aside:

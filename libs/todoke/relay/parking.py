@@ -23,7 +23,7 @@ from todoke.events import (
 from todoke.relay.clock import Ports
 from todoke.relay.faults import SetAside, Transient
 from todoke.relay.handler import Handler, Heard, HearsOfHolds
-from todoke.relay.postgres import Database, Statements, Tx, queries
+from todoke.relay.postgres import Database, Statements, TooSlow, Tx, queries
 
 Cause: TypeAlias = Literal["parked", "scan"]
 """Why a subject is held: an operator must decide, or it comes again by itself."""
@@ -153,19 +153,6 @@ class Parking:
         if isinstance(handler, HearsOfHolds):
             await handler.on_parked([subject], tx)
 
-    async def decide(self, subject: str, *, discard: bool, operator: str, reason_sealed: str | None) -> int | None:
-        """An operator's word: try again, or give up. Answers the number of parked records, None if nothing is held."""
-        async with self._database.worker() as tx:
-            count = await self._sql.decide(
-                tx.db,
-                subject=subject,
-                state="discard" if discard else "retry",
-                decided_at=tx.now,
-                decided_by=operator,
-                reason_sealed=reason_sealed,
-            )
-        return None if count is None else int(count)
-
     async def settle_one(self) -> bool:
         """Carry out one operator's word, if there is any. Answers whether there was."""
         async with self._database.connection() as db:
@@ -176,9 +163,10 @@ class Parking:
             rows = await self._sql.parked_of(db, subject=subject)
         try:
             await (self._give_up(subject, rows) if decided["state"] == "discard" else self._try_again(subject, rows))
-        except Transient:
-            raise
-        except Exception as trouble:  # noqa: BLE001 (held again, with the new reason)
+        except Exception as trouble:
+            if isinstance(trouble, Transient) and not isinstance(trouble, TooSlow):
+                raise
+            # held again, with the new reason
             cause = trouble.cause if isinstance(trouble, SetAside) else "parked"
             async with self._database.worker() as tx:
                 await self._sql.settle_hold(

@@ -42,6 +42,10 @@ class DatabaseAway(Transient):
     """PostgreSQL cannot be reached, gave up the transaction, or took too long. Whether a commit was done is unknown."""
 
 
+class TooSlow(DatabaseAway):
+    """A statement took longer than it may. Again with the same work it would take as long."""
+
+
 _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -171,13 +175,12 @@ class Database:
         ports: Ports,
         size: int = 8,
         lists: str = "lists",
-        seconds_max: float = COMMAND_SECONDS_MAX,
     ) -> "Database":
         """Prepare the pools; connections are made when needed, so the server may still be away.
 
         `address` is any DSN of the server and database; user and password come from the role. What can be built anew
         may stand in a schema of its own, `SERVICE_lists`, where names are looked up first; where there is none,
-        PostgreSQL passes it over. `lists` names another one, `seconds_max` is the longest statement.
+        PostgreSQL passes it over. `lists` names another one.
         """
         pools = {}
         for kind in ("worker", "api"):
@@ -189,7 +192,7 @@ class Database:
                 min_size=0,
                 max_size=size,
                 timeout=CONNECT_SECONDS_MAX,
-                command_timeout=seconds_max,
+                command_timeout=COMMAND_SECONDS_MAX,
                 statement_cache_size=STATEMENTS_CACHED,
                 reset=_tidy,
                 max_inactive_connection_lifetime=60,
@@ -199,7 +202,7 @@ class Database:
                     "timezone": "UTC",
                     "jit": "off",
                     "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
-                    "transaction_timeout": str(int(1000 * max(TRANSACTION_SECONDS_MAX, seconds_max))),
+                    "transaction_timeout": str(int(1000 * TRANSACTION_SECONDS_MAX)),
                 },
             )
         return cls(service, pools, ports, address)
@@ -235,7 +238,7 @@ class Database:
     async def _transaction(self, kind: str, office: str | None, traces: Mapping[UUID, str | None]) -> AsyncIterator[Tx]:
         with self._away():
             async with self._pools[kind].acquire(timeout=CONNECT_SECONDS_MAX) as db:
-                async with _begun(db, office):
+                async with _in_time(), _begun(db, office):
                     tx = Tx(self.service, db, self.ports, traces)
                     yield tx
                     said = tx.says_something
@@ -258,6 +261,15 @@ class Database:
             if isinstance(trouble, ValueError):  # a value that does not fit its column is our mistake, not an outage
                 raise
             raise DatabaseAway(type(trouble).__name__) from trouble
+
+
+@contextlib.asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    """Tell a statement, or a whole transaction, that ran out of its time from a server that is away."""
+    try:
+        yield
+    except (TimeoutError, asyncpg.TransactionTimeoutError) as late:
+        raise TooSlow(type(late).__name__) from late
 
 
 @contextlib.asynccontextmanager

@@ -216,9 +216,12 @@ async def test_a_file_that_the_scanner_never_takes_is_tried_ever_more_rarely_and
         await timer(sender)()
         tries += await discipline.parking.settle_one()
     assert 5 <= tries <= 15
-    await discipline.parking.decide(str(message.message_id), discard=True, operator="op", reason_sealed=None)
+    word = {"reason": "検査できません", "ticket": "OPS-1"}
+    async with sender.validation.operators_client() as http:
+        path = f"/v1/operator/services/validation/parked/{message.message_id}/discard"
+        assert (await http.post(path, json=word, headers=sender.validation.operator())).status_code == 202
     assert await discipline.parking.settle_one()
-    assert [kind for kind, _ in await said(sender)] == ["MessageHeld", "MessageDiscarded"]
+    assert [kind for kind, _ in await said(sender)] == ["MessageHeld", "OperatorActed", "MessageDiscarded"]
 
 
 async def _pass_time(clock: ManualClock, seconds: float) -> None:
