@@ -1,4 +1,4 @@
-"""Hears: OfficeRegistered, OfficeChanged, OfficeSuspended, OfficeResumed, OfficeSucceeded, LicenceChanged, MessageRejected, MessageUndeliverable, MessageDiscarded, Recalled.
+"""Hears: OfficeRegistered, OfficeChanged, OfficeSuspended, OfficeResumed, OfficeSucceeded, LicenceChanged, MessageRejected, MessageUndeliverable, MessageDiscarded, Recalled, KeyEpochDestroyed.
 
 Says: MessageSubmitted, OperatorActed.
 

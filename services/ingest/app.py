@@ -1,7 +1,7 @@
 """The wiring of ingest."""
 
 from services.ingest.api import routes
-from services.ingest.handlers import FreeSequences
+from services.ingest.handlers import LetGo
 from services.ingest.keys import MonthKeeper
 from services.ingest.ledger import Ledger
 from services.ingest.restore import Bundles, restore
@@ -45,7 +45,7 @@ def build(runtime: Runtime) -> Service:
     return Service(
         name="ingest",
         says=(MessageSubmitted, OperatorActed),
-        handlers=(DirectoryKeeper(), FreeSequences()),
+        handlers=(DirectoryKeeper(), LetGo()),
         pace_seconds=0.1,
         routers=(routes(runtime.access, sending, limits, process_budget(limits.bytes_in_flight_max)),),
         timers=(Timer("sweep", SWEEP_SECONDS, sweeper.run),),

@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from services.ingest.group import Again
-from services.ingest.rules import CANDIDATES, HmacKeys, may_use, receipt_payload, sequence_candidates
+from services.ingest.rules import CANDIDATES, HmacKeys, may_use, sequence_candidates
 from todoke.events import Actor, MessageSubmitted, Package, Part
-from todoke.relay.manifest import RECEIPT_LABEL, ManifestFile, seal_text
+from todoke.relay.manifest import RECEIPT_LABEL, ManifestFile, receipt_payload, seal_text
 from todoke.relay.postgres import Database, Statements, Tx, queries
 from todoke.relay.problem import Problem
 from todoke.relay.seal import Binding, Sealer
@@ -239,6 +239,7 @@ class Ledger:
         member, draft = placed.member, placed.member.draft
         receipt = self._receipts.sign(
             receipt_payload(
+                "submission",
                 issuer=self._issuer,
                 message_id=member.message_id,
                 sender=member.sender,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from services.ingest.rules import behind
 from todoke.events import MessageSubmitted
-from todoke.relay.clock import UUID7_TIME_SHIFT, Clock, time_of
+from todoke.relay.clock import Clock, first_id_of, time_of
 from todoke.relay.objects import Objects, message_key
 from todoke.relay.postgres import Database, Statements, Tx, queries
 from todoke.relay.restore import Inspection, Look, Said, Unhealed
@@ -122,4 +122,4 @@ class Bundles:
 
 def _first_key(moment: datetime) -> str:
     """The key that a bundle of this moment would have at least."""
-    return message_key(UUID(int=int(moment.timestamp() * 1000) << UUID7_TIME_SHIFT))
+    return message_key(first_id_of(moment))

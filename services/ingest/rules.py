@@ -1,11 +1,9 @@
 """Pure decisions of ingest: digests of content and keys, sequences that nobody gave, receipts, who gets a sequence."""
 
 import dataclasses
-import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from todoke.relay.clock import UUID7_TIME_SHIFT
@@ -61,34 +59,3 @@ def behind(message_id: UUID) -> UUID:
 def may_use(live: Sequence[UUID], *, allow_resend: bool) -> bool:
     """Whether a sequence used by these live messages may be used once more."""
     return allow_resend or not live
-
-
-def receipt_payload(
-    *,
-    issuer: str,
-    message_id: UUID,
-    sender: str,
-    recipient: str,
-    sequence: str,
-    files: Iterable[ManifestFile],
-    at: datetime,
-) -> Mapping[str, Any]:
-    """What a submission receipt says: who handed what to whom, and when. It speaks of names by their hash only."""
-    return {
-        "iss": issuer,
-        "typ": "submission",
-        "message_id": str(message_id),
-        "sender": sender,
-        "recipient": recipient,
-        "sequence": sequence,
-        "files": [
-            {"name_sha256": hashlib.sha256(file.name.encode()).hexdigest(), "sha256": file.sha256, "size": file.size}
-            for file in files
-        ],
-        "at": timestamp(at),
-    }
-
-
-def timestamp(moment: datetime) -> str:
-    """RFC 3339 in UTC with `Z`."""
-    return moment.isoformat().replace("+00:00", "Z")

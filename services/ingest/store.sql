@@ -80,7 +80,7 @@ FROM unnest(:message_ids::uuid[], :senders::text[], :sender_names::text[], :reci
 INSERT INTO month_key (epoch, wrapped, made_at) VALUES (:epoch, :wrapped, :made_at) ON CONFLICT DO NOTHING;
 
 -- name: correct_month_key!
--- Keep the wrapped key that is published in the place of one that never sealed anything.
+-- Keep what is published in the place of a key that never sealed anything, or that was destroyed.
 UPDATE month_key SET wrapped = :wrapped WHERE epoch = :epoch;
 
 -- name: month_key$

@@ -6,6 +6,7 @@ from services.storage.handlers import Keep
 from services.storage.inventory import Inventory
 from services.storage.mailbox import Mailbox
 from services.storage.restore import restore
+from services.storage.retiring import RETIRE_SECONDS, Retirement
 from services.storage.timers import Deadlines, Eraser
 from todoke.events import (
     ContentOpened,
@@ -13,6 +14,7 @@ from todoke.events import (
     Downloaded,
     Erased,
     Expired,
+    KeyEpochDestroyed,
     MessageDiscarded,
     MessageHeld,
     MessageReleased,
@@ -43,6 +45,7 @@ def build(runtime: Runtime) -> Service:
     desk = Desk(mailbox, contents, process_budget(limits.bytes_in_flight_max))
     deadlines = Deadlines(runtime.db, runtime.ports, limits)
     eraser = Eraser(runtime.db, runtime.objects, runtime.ports, limits, runtime.log)
+    retirement = Retirement(runtime.db, runtime.key_objects, runtime.ports, runtime.last_reconcile_was_clean)
     return Service(
         name="storage",
         says=(
@@ -54,6 +57,7 @@ def build(runtime: Runtime) -> Service:
             ReminderDue,
             Expired,
             Erased,
+            KeyEpochDestroyed,
             MessageHeld,
             MessageReleased,
             MessageDiscarded,
@@ -66,6 +70,7 @@ def build(runtime: Runtime) -> Service:
             Timer("storage.expire", TIMER_SECONDS, deadlines.expire),
             Timer("storage.erase", TIMER_SECONDS, eraser.erase),
             Timer("storage.sweep", TIMER_SECONDS, eraser.sweep),
+            Timer("storage.retire", RETIRE_SECONDS, retirement.run),
         ),
         needs=("postgres", "s3"),
         restore=restore,

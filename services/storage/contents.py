@@ -12,7 +12,6 @@ from uuid import UUID
 
 from structlog.typing import FilteringBoundLogger
 
-from services.storage.rules import download_receipt
 from todoke.events import Package, Part
 from todoke.relay.bundle import Span, read_parts
 from todoke.relay.manifest import (
@@ -20,6 +19,7 @@ from todoke.relay.manifest import (
     RECEIPT_LABEL,
     Manifest,
     ManifestFile,
+    receipt_payload,
     seal_text,
     unseal_manifest,
     unseal_text,
@@ -139,7 +139,8 @@ class Contents:
         month_key = await self._month_key(holding)
 
         def write(at: datetime) -> str:
-            payload = download_receipt(
+            payload = receipt_payload(
+                "download",
                 issuer=self._issuer,
                 message_id=holding.message_id,
                 sender=holding.sender,

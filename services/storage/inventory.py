@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from todoke.relay.clock import UUID7_TIME_SHIFT
+from todoke.relay.clock import first_id_of
 from todoke.relay.objects import Objects
 from todoke.relay.postgres import Database, Statements, queries
 from todoke.relay.restore import Inspection, Look, Unhealed
@@ -35,7 +35,7 @@ class Inventory:
                 rows = await self._sql.newest_contents(db, rows_max=NEWEST)
             return Inspection(len(rows), await self._missing(rows))
         looked_at, missing = 0, list[Unhealed]()
-        after = UUID(int=0) if look.since is None else _first_id(look.since - BEFORE_THE_GAP)
+        after = UUID(int=0) if look.since is None else first_id_of(look.since - BEFORE_THE_GAP)
         while rows := await self._page(after):
             looked_at += len(rows)
             missing += await self._missing(rows)
@@ -77,8 +77,3 @@ class Inventory:
                 if listed.key in keys:
                     there.add(listed.key)
         return there
-
-
-def _first_id(moment: datetime) -> UUID:
-    """The smallest id of a message of this moment."""
-    return UUID(int=int(moment.timestamp() * 1000) << UUID7_TIME_SHIFT)

@@ -1,18 +1,16 @@
 """Pure decisions of storage: numbers, what may still be handed out, and the rules of HTTP about ranges and names."""
 
 import dataclasses
-import hashlib
 import hmac
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 from urllib.parse import quote
 from uuid import UUID
 
 from todoke.events import Part
 from todoke.relay.clock import in_japan
-from todoke.relay.manifest import ManifestFile
 
 # --- delivery numbers -------------------------------------------------------------------------------------------------
 
@@ -92,32 +90,6 @@ def same_hashes(given: Sequence[str], expected: Sequence[str]) -> bool:
     if len(given) != len(expected):
         return False
     return hmac.compare_digest("\n".join(given).lower().encode(), "\n".join(expected).encode())
-
-
-def download_receipt(
-    *,
-    issuer: str,
-    message_id: UUID,
-    sender: str,
-    recipient: str,
-    sequence: str,
-    files: Sequence[ManifestFile],
-    at: datetime,
-) -> dict[str, Any]:
-    """The payload of a download receipt; it speaks of names by their hash only."""
-    return {
-        "iss": issuer,
-        "typ": "download",
-        "message_id": str(message_id),
-        "sender": sender,
-        "recipient": recipient,
-        "sequence": sequence,
-        "files": [
-            {"name_sha256": hashlib.sha256(file.name.encode()).hexdigest(), "sha256": file.sha256, "size": file.size}
-            for file in files
-        ],
-        "at": at.isoformat().replace("+00:00", "Z"),
-    }
 
 
 def shown_time(moment: datetime) -> str:

@@ -283,3 +283,10 @@ SELECT c.message_id, c.object_key FROM unnest(:message_ids::uuid[], :object_keys
 JOIN custody c ON c.message_id = asked.message_id AND c.object_key = asked.object_key
 LEFT JOIN ended e ON e.message_id = c.message_id
 WHERE e.erase_started_at IS NULL;
+
+-- name: is_something_kept$
+-- Whether any of these messages has not ended and been erased, or ended after a moment.
+SELECT EXISTS (
+    SELECT FROM custody c LEFT JOIN ended e ON e.message_id = c.message_id
+    WHERE c.message_id >= :first::uuid AND c.message_id < :behind::uuid
+      AND (e.erased_at IS NULL OR e.ended_at > :before));

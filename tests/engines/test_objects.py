@@ -25,6 +25,7 @@ from todoke.relay.objects import (
     message_key,
 )
 from todoke.relay.settings import S3Settings
+from todoke.relay.testing import ManualClock
 
 CLOCK = SystemClock()
 
@@ -252,10 +253,10 @@ async def test_parts_of_a_bundle_are_read_together_and_alone(objects: Objects, k
 
 
 async def test_a_published_month_key_is_read_by_every_service(objects: Objects) -> None:
-    ids = Ports.real().ids
+    ids, clock = Ports.real().ids, ManualClock()
     root, epoch = seal.RootKey(bytes(32), ids), f"2025-08-{uuid4()}"
     keys = KeyObjects(objects)
-    ring = seal.KeyRing(root, keys)
+    ring = seal.KeyRing(root, keys, clock)
     with pytest.raises(seal.KeyEpochUnknown):
         await ring.key(epoch)
     wrapped = root.wrap(bytes(range(32)), epoch)
@@ -264,8 +265,11 @@ async def test_a_published_month_key_is_read_by_every_service(objects: Objects) 
     assert await ring.key(epoch) == bytes(range(32))
     with pytest.raises(ObjectExists):
         await keys.publish(epoch, root.new_month_key(epoch))
-    await objects.put(f"key/{epoch}", seal.DESTROYED)
-    ring.forget(epoch)
+    assert (epoch, True) in [each async for each in keys.epochs()]
+    await keys.destroy(epoch)
+    assert (epoch, False) in [each async for each in keys.epochs()]
+    assert await ring.key(epoch) == bytes(range(32))
+    clock.move(timedelta(seconds=seal.REMEMBERED_SECONDS))
     with pytest.raises(seal.KeyEpochGone):
         await ring.key(epoch)
 

@@ -149,3 +149,8 @@ def in_japan(moment: datetime) -> datetime:
 def time_of(message_id: UUID) -> datetime:
     """The time inside a UUIDv7 (RFC 9562 section 5.7), millisecond precision, UTC."""
     return datetime.fromtimestamp((message_id.int >> UUID7_TIME_SHIFT) / 1000, UTC)
+
+
+def first_id_of(moment: datetime) -> UUID:
+    """The smallest id of this moment: every UUIDv7 that was made since is greater."""
+    return UUID(int=int(moment.timestamp() * 1000) << UUID7_TIME_SHIFT)

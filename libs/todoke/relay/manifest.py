@@ -5,6 +5,11 @@ ingest seals it, validation, storage and projection open it. It stands in `Packa
 
 import base64
 import binascii
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
@@ -90,3 +95,30 @@ def unseal_text(sealed: str, sealer: Sealer, *, month_key: bytes, binding: Bound
     except binascii.Error:
         raise SealBroken(f"{label} is no base64") from None
     return sealer.unseal(raw, month_key=month_key, binding=binding, label=label).decode()
+
+
+def receipt_payload(
+    kind: Literal["submission", "download"],
+    *,
+    issuer: str,
+    message_id: UUID,
+    sender: str,
+    recipient: str,
+    sequence: str,
+    files: Iterable[ManifestFile],
+    at: datetime,
+) -> dict[str, Any]:
+    """What a receipt says: who handed what to whom (or took it), and when. It speaks of names by their hash only."""
+    return {
+        "iss": issuer,
+        "typ": kind,
+        "message_id": str(message_id),
+        "sender": sender,
+        "recipient": recipient,
+        "sequence": sequence,
+        "files": [
+            {"name_sha256": hashlib.sha256(file.name.encode()).hexdigest(), "sha256": file.sha256, "size": file.size}
+            for file in files
+        ],
+        "at": at.isoformat().replace("+00:00", "Z"),
+    }

@@ -348,3 +348,12 @@ class KeyObjects:
             ObjectExists: another key was published for this month (or it was destroyed): two databases, one bucket.
         """
         await self._objects.put(f"key/{epoch}", wrapped, once=True)
+
+    async def destroy(self, epoch: str) -> None:
+        """Make everything that this month's key sealed unreadable. Again is harmless."""
+        await self._objects.put(f"key/{epoch}", b"")
+
+    async def epochs(self) -> AsyncIterator[tuple[str, bool]]:
+        """Every month that ever had a key, and whether the key is still there."""
+        async for listed in self._objects.list("key/"):
+            yield listed.key.removeprefix("key/"), listed.size > 0

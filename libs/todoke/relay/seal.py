@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from todoke.relay import keyfile
-from todoke.relay.clock import Ids, time_of
+from todoke.relay.clock import Clock, Ids, time_of
+from todoke.relay.faults import Transient
 
 KEY_BYTES = 32
 """AES-256."""
@@ -35,6 +36,9 @@ OVERHEAD_BYTES = NONCE_BYTES + TAG_BYTES
 
 DESTROYED = b""
 """What stands in a wrapped key's place after its destruction."""
+
+REMEMBERED_SECONDS = 3600.0
+"""So long a month's key is used without asking whether it is still there."""
 
 _UUID_VERSION = 7
 _INFO = b"todoke/v1|"
@@ -233,12 +237,16 @@ WrappedKeys = Callable[[str], Awaitable[bytes | None]]
 
 
 class KeyRing:
-    """The month keys of a process: asked for once, then kept in memory. Nothing is remembered of a key not found."""
+    """The month keys of a process: asked for once an hour, kept in memory between. A key not found is not remembered.
 
-    def __init__(self, root: RootKey, source: WrappedKeys) -> None:
+    So a destroyed key is forgotten by every process within an hour. While the source is away a known key is used on.
+    """
+
+    def __init__(self, root: RootKey, source: WrappedKeys, clock: Clock) -> None:
         self._root = root
         self._source = source
-        self._keys: dict[str, bytes] = {}
+        self._clock = clock
+        self._keys: dict[str, tuple[bytes, float]] = {}
         self._asking = asyncio.Lock()
 
     async def key(self, epoch: str) -> bytes:
@@ -249,17 +257,27 @@ class KeyRing:
             KeyEpochGone: it was destroyed.
             SealBroken: the root key does not open it.
         """
-        known = self._keys.get(epoch)
-        if known is not None:
-            return known
-        async with self._asking:  # hundreds of requests that wait for a new month's key ask once
-            if epoch not in self._keys:
-                self._keys[epoch] = self._unwrapped(await self._source(epoch), epoch)
-            return self._keys[epoch]
+        return self._fresh(epoch) or await self._asked(epoch)
 
-    def forget(self, epoch: str) -> None:
-        """Drop a month's key from memory: it was destroyed."""
-        self._keys.pop(epoch, None)
+    def _fresh(self, epoch: str) -> bytes | None:
+        key, until = self._keys.get(epoch, (None, 0.0))
+        return key if self._clock.monotonic() < until else None
+
+    async def _asked(self, epoch: str) -> bytes:
+        async with self._asking:  # hundreds of requests that wait for a new month's key ask once
+            if (fresh := self._fresh(epoch)) is not None:
+                return fresh
+            known, _ = self._keys.get(epoch, (None, 0.0))
+            try:
+                wrapped = await self._source(epoch)
+            except Transient:
+                if known is None:
+                    raise
+                return known
+            self._keys.pop(epoch, None)
+            key = self._unwrapped(wrapped, epoch)
+            self._keys[epoch] = key, self._clock.monotonic() + REMEMBERED_SECONDS
+            return key
 
     def _unwrapped(self, wrapped: bytes | None, epoch: str) -> bytes:
         if wrapped is None:

@@ -88,7 +88,7 @@ class Shared:
         self.secrets = Secrets(self.root.material)
         self.seal = Sealer(ports.ids)
         self.key_objects = KeyObjects(objects)
-        self.keys = KeyRing(self.root, self.key_objects)
+        self.keys = KeyRing(self.root, self.key_objects, ports.clock)
         self.tokens = AccessTokens(SigningKey.load_or_create(settings.keys / "access.pem"), settings.address)
         self.receipt_key = SigningKey.load_or_create(settings.keys / "receipts.pem")
         self.receipts = ReceiptSigner(self.receipt_key)

@@ -6,7 +6,8 @@ import asyncpg
 import pytest
 
 from services.ingest.keys import MonthKeeper
-from todoke.relay.seal import KeyRing
+from todoke.events.examples import EXAMPLES
+from todoke.relay.seal import DESTROYED, KeyEpochGone, KeyRing
 from todoke.relay.service import Shared
 from todoke.relay.testing import Stage
 
@@ -55,7 +56,7 @@ async def test_a_database_that_is_away_is_503_and_nothing_hangs(client: Client, 
 
 async def test_two_processes_that_begin_a_month_use_one_key(ingest: Stage, shared: Shared) -> None:
     epoch = f"20{40 + shared.ports.ids.secret(1)[0] % 50}-{1 + shared.ports.ids.secret(1)[0] % 12:02}"
-    rings = [KeyRing(shared.root, shared.key_objects) for _ in range(2)]
+    rings = [KeyRing(shared.root, shared.key_objects, shared.ports.clock) for _ in range(2)]
     keepers = [MonthKeeper(ingest.db, shared.root, ring, shared.key_objects) for ring in rings]
     keys = await asyncio.gather(*(keeper.key(epoch) for keeper in keepers * 3))
     assert len(set(keys)) == 1
@@ -70,8 +71,28 @@ async def test_a_restored_database_takes_the_published_key(ingest: Stage, shared
         await tx.db.execute("INSERT INTO month_key VALUES ($1, $2, now())", epoch, shared.root.new_month_key(epoch))
     published = shared.root.new_month_key(epoch)
     await shared.key_objects.publish(epoch, published)
-    keeper = MonthKeeper(ingest.db, shared.root, KeyRing(shared.root, shared.key_objects), shared.key_objects)
+    keeper = MonthKeeper(
+        ingest.db, shared.root, KeyRing(shared.root, shared.key_objects, shared.ports.clock), shared.key_objects
+    )
     assert await keeper.key(epoch) == shared.root.unwrap(published, epoch)
     await keeper._make(epoch)  # the race that the lines above cannot show: the key appears after it was looked for
     async with ingest.db.worker() as tx:
         assert await tx.db.fetchval("SELECT wrapped FROM month_key WHERE epoch = $1", epoch) == published
+
+
+async def test_a_key_that_was_destroyed_stands_nowhere_and_is_not_made_again(ingest: Stage, shared: Shared) -> None:
+    epoch = f"22{40 + shared.ports.ids.secret(1)[0] % 50}-{1 + shared.ports.ids.secret(1)[0] % 12:02}"
+
+    def keeper() -> MonthKeeper:
+        """As of a process that has just begun."""
+        ring = KeyRing(shared.root, shared.key_objects, shared.ports.clock)
+        return MonthKeeper(ingest.db, shared.root, ring, shared.key_objects)
+
+    await keeper().key(epoch)
+    await shared.key_objects.destroy(epoch)
+    gone = EXAMPLES["KeyEpochDestroyed"].model_copy(update={"epoch": epoch})
+    await ingest.hear(gone, gone)
+    with pytest.raises(KeyEpochGone):
+        await keeper().key(epoch)
+    async with ingest.db.worker() as tx:
+        assert await tx.db.fetchval("SELECT wrapped FROM month_key WHERE epoch = $1", epoch) == DESTROYED

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import stat
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 
 from todoke.relay import seal
 from todoke.relay.clock import Ports
+from todoke.relay.faults import Transient
 from todoke.relay.keyfile import KeyFileRefused
 from todoke.relay.seal import Binding, KeyRing, OfficeBinding, RootKey, SealBroken, Sealer
+from todoke.relay.testing import ManualClock
 
 IDS = Ports.real().ids
 MESSAGE = UUID("0198f2a0-1c00-7000-8000-000000000001")  # 2025-08-28
@@ -160,13 +163,13 @@ def test_a_wrapped_key_opens_neither_for_another_month_nor_under_another_root() 
         other.unwrap(wrapped, "2025-08")
 
 
-def ring_over(answers: dict[str, bytes | None], asked: list[str]) -> KeyRing:
+def ring_over(answers: dict[str, bytes | None], asked: list[str], clock: ManualClock | None = None) -> KeyRing:
     async def source(epoch: str) -> bytes | None:
         asked.append(epoch)
         await asyncio.sleep(0)
         return answers.get(epoch)
 
-    return KeyRing(RootKey(bytes(32), IDS), source)
+    return KeyRing(RootKey(bytes(32), IDS), source, clock or ManualClock())
 
 
 async def test_a_key_ring_asks_once_for_a_month_however_many_wait() -> None:
@@ -186,15 +189,35 @@ async def test_a_key_that_is_not_there_yet_is_asked_for_again() -> None:
     assert await ring.key("2025-08") == MONTH_KEY
 
 
-async def test_a_destroyed_key_is_gone_and_leaves_memory() -> None:
-    asked: list[str] = []
-    answers: dict[str, bytes | None] = {"2025-08": RootKey(bytes(32), IDS).new_month_key("2025-08")}
-    ring = ring_over(answers, asked)
+async def test_a_destroyed_key_leaves_memory_within_the_hour() -> None:
+    clock = ManualClock()
+    answers: dict[str, bytes | None] = {"2025-08": RootKey(bytes(32), IDS).wrap(MONTH_KEY, "2025-08")}
+    ring = ring_over(answers, [], clock)
     await ring.key("2025-08")
     answers["2025-08"] = seal.DESTROYED
-    ring.forget("2025-08")
-    with pytest.raises(seal.KeyEpochGone):
-        await ring.key("2025-08")
+    assert await ring.key("2025-08") == MONTH_KEY
+    clock.move(timedelta(seconds=seal.REMEMBERED_SECONDS))
+    for _ in range(2):
+        with pytest.raises(seal.KeyEpochGone):
+            await ring.key("2025-08")
+
+
+async def test_a_known_key_is_used_on_while_nobody_can_be_asked() -> None:
+    clock, wrapped = ManualClock(), RootKey(bytes(32), IDS).wrap(MONTH_KEY, "2025-08")
+    away = False
+
+    async def source(_: str) -> bytes:
+        if away:
+            raise Transient
+        return wrapped
+
+    ring = KeyRing(RootKey(bytes(32), IDS), source, clock)
+    assert await ring.key("2025-08") == MONTH_KEY
+    away = True
+    clock.move(timedelta(days=1))
+    assert await ring.key("2025-08") == MONTH_KEY
+    with pytest.raises(Transient):
+        await ring.key("2025-09")
 
 
 def test_a_commitment_depends_on_salt_and_content() -> None:
