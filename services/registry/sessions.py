@@ -17,6 +17,7 @@ from todoke.relay.access import FEED_ROWS_MAX, EndedPage, EndedSessions, Source
 from todoke.relay.policy import standing
 from todoke.relay.postgres import Database, Tx, queries
 from todoke.relay.problem import Problem
+from todoke.relay.submission import OFFICE_NUMBER
 from todoke.relay.tokens import ACCESS_SECONDS, AccessTokens, Claims
 
 _store = queries("services.registry")
@@ -244,6 +245,6 @@ def _read_token(token: str) -> tuple[str, bytes]:
         secret = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         secret = b""
-    if len(secret) != SECRET_BYTES or not (office.isascii() and office.isalnum()):
+    if len(secret) != SECRET_BYTES or OFFICE_NUMBER.fullmatch(office) is None:
         raise Problem("TDK-SESSION-ENDED")
     return office, secret

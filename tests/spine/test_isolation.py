@@ -6,13 +6,19 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
 
+from services import ground
 from tests.spine.product import Product
 from todoke.client import AsyncClient, Upload
+from todoke.events import SERVICES
 from todoke.relay.clock import Ports
+from todoke.relay.postgres import connection_target
+from todoke.relay.rootsecret import Secrets
+from todoke.relay.seal import RootKey
 
 SENDER, RECIPIENT = "9970100018", "9970100117"
 
@@ -193,6 +199,33 @@ async def test_without_a_session_there_is_nothing(scene: Scene) -> None:
             status, body = await scene.ask(endpoint, token, **ids)
             assert status == 401, (endpoint, token, status, body)
             assert str(scene.delivered) not in body
+
+
+async def test_the_process_that_works_serves_no_office(product: Product, scene: Scene) -> None:
+    """It does not follow which sessions were ended, so no token may be good for anything there."""
+    mine = {"Authorization": f"Bearer {scene.tokens[SENDER]}"}
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{product.port + 2}", timeout=30) as http:
+        assert (await http.get("/health/live")).status_code == 200
+        for endpoint in scene.endpoints:
+            method, _, path = endpoint.partition(" ")
+            assert (await http.request(method, path, headers=mine)).status_code == 404, endpoint
+
+
+async def test_a_role_may_do_no_more_with_the_installed_database_than_connect(product: Product) -> None:
+    """What a copy of a database does not take over, so that the tests of single tables cannot see it."""
+    settings = ground.settings_of(product.home, product.address)
+    secrets = Secrets(RootKey.load_or_create(settings.keys / "root.key", Ports.real().ids).material)
+    target = connection_target(settings.postgres.get_secret_value())
+    for service in SERVICES:
+        for role in (f"{service}_worker", f"{service}_api"):
+            db = await asyncpg.connect(**target, user=role, password=secrets.password(role))
+            try:
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await db.execute("CREATE TEMPORARY TABLE mine (x int)")
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await db.execute("CREATE SCHEMA mine")
+            finally:
+                await db.close()
 
 
 async def _until(client: AsyncClient, message_id: UUID, status: str) -> None:

@@ -351,8 +351,12 @@ class Host:
     # --- HTTP --------------------------------------------------------------------------------------------------
 
     def applications(self) -> tuple[FastAPI, FastAPI]:
-        """The public application and the operators'; both serve health and metrics."""
-        public = [_gated(hosted, router) for hosted in self._hosted for router in hosted.service.routers]
+        """The public application and the operators'; both serve health and metrics.
+
+        A process that only works serves nothing else: it does not follow which sessions were ended.
+        """
+        serving = self._hosted if self._serves else []
+        public = [_gated(hosted, router) for hosted in serving for router in hosted.service.routers]
         shared = self._shared
         operators = [_gated(hosted, router) for hosted in self._hosted for router in hosted.service.operator_routers]
         operators.append(

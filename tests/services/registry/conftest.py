@@ -46,8 +46,13 @@ class Registry:
     """The registry on stage, and what a test does with it."""
 
     stage: Stage
-    clock: ManualClock
     http: httpx.AsyncClient
+
+    @property
+    def clock(self) -> ManualClock:
+        clock = self.stage.runtime.ports.clock
+        assert isinstance(clock, ManualClock)
+        return clock
 
     async def add(self, login: Login) -> None:
         passwords = Passwords(self.stage.runtime.ports.ids, CHEAP)
@@ -107,10 +112,8 @@ def bearer(token: str) -> dict[str, str]:
 async def registry(on_stage: Callable[[str], Awaitable[Stage]]) -> AsyncIterator[Registry]:
     """The registry with MANAGER and HELPER."""
     stage = await on_stage("registry")
-    clock = stage.runtime.ports.clock
-    assert isinstance(clock, ManualClock)
     async with stage.client() as http:
-        found = Registry(stage, clock, http)
+        found = Registry(stage, http)
         for login in (MANAGER, HELPER):
             await found.add(login)
         yield found

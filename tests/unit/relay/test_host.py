@@ -113,12 +113,13 @@ async def test_a_service_that_is_not_open_yet_answers_503_and_is_not_ready(ports
         return "served"
 
     service = Service(name="routing", routers=(router,), needs=(), degraded_without=())
-    parts = dict.fromkeys(("db", "seal", "keys", "key_objects", "root"))
-    runtime = SimpleNamespace(name="routing", settings=SimpleNamespace(kafka="127.0.0.1:9"), ports=ports, **parts)
+    tools = dict.fromkeys(("db", "seal", "keys", "key_objects", "root"))
+    runtime = SimpleNamespace(name="routing", settings=SimpleNamespace(kafka="127.0.0.1:9"), ports=ports, **tools)
     hosted = _Hosted(cast("Any", runtime), service, cast("Any", None), cast("Any", None))
     settings = SimpleNamespace(kafka="127.0.0.1:9", also_ready=())
-    shared = SimpleNamespace(ports=ports, metrics=Metrics(), settings=settings, objects=Answers(), access=Answers())
-    host = Host(cast("Any", shared), {}, serves=False, works=False)
+    parts = {"objects": Answers(), "access": Answers(), "ended": SimpleNamespace(fresh=True)}
+    shared = SimpleNamespace(ports=ports, metrics=Metrics(), settings=settings, **parts)
+    host = Host(cast("Any", shared), {}, serves=True, works=False)
     host._hosted.append(hosted)
     host._postgres_answers = Answers().exists  # type: ignore[method-assign]
     public, _ = host.applications()
