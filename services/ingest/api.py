@@ -14,7 +14,7 @@ from todoke.relay.access import Access, Caller
 from todoke.relay.limits import Limits
 from todoke.relay.problem import Problem
 from todoke.relay.submission import MessageBody, parse_message, problem_of_json
-from todoke.relay.upload import BytesInFlight, Form, Upload, UploadedFile, multipart_body, receiving
+from todoke.relay.upload import BytesInFlight, Form, Upload, UploadedFile, multipart_body
 
 
 class OfficeRef(BaseModel):
@@ -91,6 +91,7 @@ _UNITS = (
     ("requests_", "requests a minute"),
     ("sends_per_second", "messages a second"),
     ("sends_reserve", "messages"),
+    ("_at_once_", "requests"),
     ("_items_", "items"),
 )
 
@@ -117,8 +118,7 @@ def routes(access: Access, sending: Sending, limits: Limits, in_flight: BytesInF
         access.require(caller, "send")
         key = _idempotency_key(idempotency_key)
         access.rates.sends(caller.office)
-        async with receiving(request, message_form, in_flight, seconds_max=limits.body_seconds_max) as upload:
-            access.rates.upload(caller.office, upload.size)
+        async with access.rates.uploading(caller.office, request, message_form, in_flight) as upload:
             submission = Submission(key, parse_message(upload.json), upload.files)
             [result] = await sending.send(caller, [submission])
         if isinstance(result, Problem):
@@ -134,10 +134,9 @@ def routes(access: Access, sending: Sending, limits: Limits, in_flight: BytesInF
     async def send_batch(request: Request, caller: caller_of) -> BatchResults:
         """Hand in up to 200 messages. One that is refused does not stop the others."""
         access.require(caller, "send")
-        async with receiving(request, batch_form, in_flight, seconds_max=limits.body_seconds_max) as upload:
+        async with access.rates.uploading(caller.office, request, batch_form, in_flight) as upload:
             messages = _batch(upload, limits)
             access.rates.sends(caller.office, len(messages))
-            access.rates.upload(caller.office, upload.size)
             results = await _send_batch(sending, caller, messages, upload, limits)
         return BatchResults(
             results=[_batch_result(message, result) for message, result in zip(messages, results, strict=True)]

@@ -62,7 +62,7 @@ class _Caching:
 
 
 def _lists(router: APIRouter, access: Access, reading: Reading, positions: Positions) -> None:
-    caller_of = Annotated[Caller, Depends(access.caller)]
+    caller_of = Annotated[Caller, Depends(access.reader)]
 
     @router.get("/v1/sent", response_model=Page, responses=_NOT_MODIFIED, summary="The send list, newest first")
     async def sent(request: Request, caller: caller_of, query: Annotated[SentQuery, Query()]) -> Response:
@@ -103,7 +103,7 @@ def _lists(router: APIRouter, access: Access, reading: Reading, positions: Posit
 
 
 def _messages(router: APIRouter, access: Access, reading: Reading) -> None:
-    caller_of = Annotated[Caller, Depends(access.caller)]
+    caller_of = Annotated[Caller, Depends(access.reader)]
 
     @router.get("/v1/messages/{message_id}", summary="One message with its timeline")
     async def message(caller: caller_of, message_id: str) -> MessageAnswer:

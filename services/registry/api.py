@@ -10,11 +10,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.registry.logins import Logins, Typed
-from services.registry.network import Networks
 from services.registry.password_changes import PasswordChange, PasswordChanges
 from services.registry.sessions import Opened, Sessions
 from todoke.relay.access import FEED_PATH, INTERNAL_SECRET_HEADER, Access, Bearer, EndedPage, Source
 from todoke.relay.clock import Clock
+from todoke.relay.network import Networks
 from todoke.relay.problem import Problem
 from todoke.relay.tokens import STEP_SECONDS, AccessTokens, SigningKey, TokenRefused, jwks
 

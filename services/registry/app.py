@@ -3,7 +3,6 @@
 from services.registry.api import internal_routes, session_routes
 from services.registry.handlers import CsvVersions
 from services.registry.logins import Logins
-from services.registry.network import Networks
 from services.registry.office_api import office_routes
 from services.registry.operator_offices import operator_office_routes
 from services.registry.operators import TOTP_LABEL, SecondFactors, operator_routes
@@ -24,6 +23,7 @@ from todoke.events import (
 )
 from todoke.relay.access import INTERNAL_SECRET_LABEL
 from todoke.relay.acts import Acts
+from todoke.relay.network import Networks
 from todoke.relay.service import Runtime, Service, Timer
 
 

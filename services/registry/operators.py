@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.registry.logins import Logins, SecondFactor, Typed
-from services.registry.network import Networks
 from todoke.relay.access import Access, Operator
 from todoke.relay.clock import Ids
+from todoke.relay.network import Networks
 from todoke.relay.postgres import Database, Tx, queries
 from todoke.relay.tokens import ACCESS_SECONDS, AccessTokens, Claims
 

@@ -280,12 +280,14 @@ def router(access: Access, desk: Desk) -> APIRouter:
     @routes.get("/files/{n}", response_class=Response, responses=_RANGED, summary="One file, byte for byte")
     async def get_file(message_id: str, n: str, request: Request, caller: fetching) -> Response:
         access.require(caller, "fetch")
-        return await desk.file(caller, message_id, n, request)
+        async with access.rates.fetching(caller.office):
+            return await desk.file(caller, message_id, n, request)
 
     @routes.get("/zip", response_class=Response, responses=_BYTES, summary="All files in one ZIP")
     async def get_zip(message_id: str, caller: fetching) -> Response:
         access.require(caller, "fetch")
-        return await desk.zip(caller, message_id)
+        async with access.rates.fetching(caller.office):
+            return await desk.zip(caller, message_id)
 
     @routes.post("/receipt", summary="Prove that every file is held: 済")
     async def post_receipt(message_id: str, given: ReceiptGiven, caller: fetching) -> ReceiptAnswer:

@@ -18,7 +18,7 @@ from todoke.relay.policy import may
 from todoke.relay.postgres import Database
 from todoke.relay.problem import Problem, wordings
 from todoke.relay.submission import Draft, Refused, judge, parse_message, recipient_named
-from todoke.relay.upload import BytesInFlight, Form, Upload, multipart_body, receiving
+from todoke.relay.upload import BytesInFlight, Form, Upload, multipart_body
 
 SCAN_AWAY_SECONDS = 30
 """Retry-After when the virus scanner gives no answer."""
@@ -107,7 +107,7 @@ def routes(access: Access, checking: Checking, limits: Limits, in_flight: BytesI
     async def check(request: Request, caller: Annotated[Caller, Depends(access.caller)]) -> CheckResult:
         """Judge a message by every rule but sequences in use. Nothing is kept."""
         access.require(caller, "check")
-        async with receiving(request, form, in_flight, seconds_max=limits.body_seconds_max) as upload:
+        async with access.rates.uploading(caller.office, request, form, in_flight, kept=False) as upload:
             return await checking.check(caller, upload)
 
     return router

@@ -75,6 +75,7 @@ class Stack:
             "TODOKE_INSTANCE": second or "1",
             "TODOKE_PARENT_PIPE": "1",
             "TODOKE_CLOCK_OFFSET_SECONDS": str(self.offset_seconds[service]),
+            "TODOKE_LIMITS__UPLOADS_AT_ONCE_OFFICE": "100",  # requests of one office must meet
             **self._environment,
             **environment,
         }

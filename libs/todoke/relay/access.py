@@ -170,6 +170,13 @@ class Access:
         """
         return self._office_caller(credentials, scopes=("office",), counted=True)
 
+    async def reader(self, credentials: Credentials) -> Caller:
+        """As `caller`, for lists and messages: many at once are spread over time, and nobody else waits for them."""
+        caller = self._office_caller(credentials, scopes=("office",), counted=True)
+        if wait := self.rates.reading_wait(caller.office):
+            await self._clock.sleep(wait)
+        return caller
+
     async def uncounted(self, credentials: Credentials) -> Caller:
         """As `caller`, for file GETs and receipts, which do not count against the user's rate."""
         return self._office_caller(credentials, scopes=("office",), counted=False)
@@ -195,6 +202,13 @@ class Access:
         if claims.scope != "operator":
             raise Problem("TDK-NOT-ALLOWED")
         return Operator(user_id=claims.subject, session=UUID(claims.session))
+
+    def office_of(self, authorization: str) -> str | None:
+        """The office (or operator) behind an Authorization header that this process has verified and that holds."""
+        claims = self._verified.get(authorization.partition(" ")[2])
+        if claims is None or claims.expires_at is None or self._clock.now() >= claims.expires_at:
+            return None
+        return claims.office or claims.subject
 
     def require(self, caller: Caller, act: Act) -> None:
         """`policy.may` at this moment. Raises `Problem` 403."""

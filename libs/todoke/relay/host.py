@@ -25,8 +25,10 @@ from todoke.relay.faults import Transient
 from todoke.relay.handler import Timer
 from todoke.relay.kafka import BareHearing, FastStreamHearing, Hearing, KafkaSender, kafka_answers
 from todoke.relay.limits import EXIT_NO_PROGRESS, NO_PROGRESS_SECONDS_MAX
+from todoke.relay.network import Networks
 from todoke.relay.operating import Operating
 from todoke.relay.operating_api import operator_routes
+from todoke.relay.pacing import Pace
 from todoke.relay.postgres import DatabaseAway, queries
 from todoke.relay.problem import Problem
 from todoke.relay.publisher import Publisher
@@ -362,10 +364,16 @@ class Host:
         operators.append(
             operator_routes(shared.access, {each.service.name: Operating(each.runtime) for each in self._hosted})
         )
+        pace = Pace(shared.access, Networks(shared.settings.trusted_front), shared.ports.clock)
         return (
-            application("Todoke", public, metrics=shared.metrics, health=self.health, ids=shared.ports.ids),
+            application("Todoke", public, metrics=shared.metrics, health=self.health, ids=shared.ports.ids, pace=pace),
             application(
-                "Todoke operators", operators, metrics=shared.metrics, health=self.health, ids=shared.ports.ids
+                "Todoke operators",
+                operators,
+                metrics=shared.metrics,
+                health=self.health,
+                ids=shared.ports.ids,
+                pace=pace,
             ),
         )
 

@@ -34,6 +34,14 @@ class Limits(BaseModel):
     """Messages of one office at once: one more month end than a large office has."""
     bytes_per_hour_office: int = 2 * 1024 * MEBIBYTE
     """Uploaded bytes of one office."""
+    bodies_at_once_office: int = 3
+    """Uploads of one office that a process receives at a time: a third of its memory is left for others."""
+    uploads_at_once_office: int = 1
+    """Uploads of one office that it works on at a time, about sixty a second: its others wait, and nobody else's do."""
+    long_uploads_at_once_office: int = 1
+    """The same for checks and for uploads of more than a mebibyte: each keeps processors and disks busy for long."""
+    fetches_at_once_office: int = 2
+    """Files and ZIPs of one office that a process makes ready at a time."""
     body_seconds_max: float = 120
     """A request body must have arrived in this time: a slow upload may not hold memory for ever."""
     bytes_in_flight_max: int = 256 * MEBIBYTE

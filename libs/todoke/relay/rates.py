@@ -3,15 +3,31 @@
 The bounds are per process, as `GET /v1/limits` says: they keep one user from harming others, they are no accounting.
 """
 
+import contextlib
 import math
 from collections import OrderedDict
+from collections.abc import AsyncIterator
 
 from todoke.relay.clock import Clock
-from todoke.relay.limits import Limits
+from todoke.relay.limits import MEBIBYTE, Limits
 from todoke.relay.problem import Problem
+from todoke.relay.turns import Turns
+from todoke.relay.upload import BytesInFlight, Form, Incoming, Upload, receiving
 
 BUCKETS_MAX = 50_000
 """Users or offices that one process keeps apart at a time: every office of a region; the longest idle goes first."""
+
+LONG_BYTES = MEBIBYTE
+"""An upload of more than this is a long one: it takes about as much work as twenty small ones."""
+
+READINGS_AT_ONCE = 30
+"""Lists and messages that an office is given without waiting: several screens that are opened at the same moment."""
+
+READING_USERS = 2
+"""Further ones come as evenly as if so many users of the office asked as often as each of them may."""
+
+READING_SECONDS_MAX = 5.0
+"""Longest wait of a reader: whoever asks over many connections still gets an answer in time."""
 
 SECONDS_PER_MINUTE = 60
 SECONDS_PER_HOUR = 3600
@@ -33,29 +49,74 @@ class Buckets:
         Answers the seconds after which it may be tried again: 0 when taken, infinity when it can never be enough.
         """
         now = self._clock.monotonic()
-        level, since = self._levels.pop(name, (self._capacity, now))
-        level = min(self._capacity, level + (now - since) * self._per_second)
+        level = self._filled(name, now)
         taken = amount <= level
-        self._levels[name] = (level - amount if taken else level, now)
-        if len(self._levels) > self._buckets_max:
-            self._levels.popitem(last=False)  # least recently used: full again, or soon
+        self._keep(name, level - amount if taken else level, now)
         if taken:
             return 0.0
         return math.inf if amount > self._capacity else (amount - level) / self._per_second
+
+    def owe(self, name: str, amount: float, seconds_max: float) -> float:
+        """Take from a bucket whether it holds so much or not; the seconds after which it would have.
+
+        Never more than `seconds_max` are owed, however much was taken: what follows a flood does not pay for it.
+        """
+        now = self._clock.monotonic()
+        level = max(self._filled(name, now) - amount, -seconds_max * self._per_second)
+        self._keep(name, level, now)
+        return max(0.0, -level / self._per_second)
+
+    def give(self, name: str, amount: float) -> None:
+        """Put back what was taken and not used."""
+        now = self._clock.monotonic()
+        self._keep(name, min(self._capacity, self._filled(name, now) + amount), now)
+
+    def _filled(self, name: str, now: float) -> float:
+        level, since = self._levels.get(name, (self._capacity, now))
+        return min(self._capacity, level + (now - since) * self._per_second)
+
+    def _keep(self, name: str, level: float, now: float) -> None:
+        self._levels[name] = (level, now)
+        self._levels.move_to_end(name)
+        if len(self._levels) > self._buckets_max:
+            self._levels.popitem(last=False)  # least recently used: full again, or soon
 
     def __len__(self) -> int:
         return len(self._levels)
 
 
+class Quota:
+    """What one office may still upload, drawn while its body arrives."""
+
+    def __init__(self, bytes_left: Buckets, office: str) -> None:
+        self._bytes_left = bytes_left
+        self._office = office
+
+    def take(self, count: int) -> None:
+        """Count so many bytes. Raises `Problem` 429 `TDK-TOO-MANY`: none of them is counted."""
+        _refuse_if_early(self._bytes_left.take(self._office, count))
+
+    def give(self, count: int) -> None:
+        """So many of them did not come."""
+        self._bytes_left.give(self._office, count)
+
+
 class RateLimits:
-    """The three rates of api.md: requests of a user, messages and bytes of an office."""
+    """The three rates of api.md (requests of a user, messages and bytes of an office), and how much goes on at once."""
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
+        self._body_seconds_max = limits.body_seconds_max
+        self._bodies = Turns(limits.bodies_at_once_office)
+        self._uploads = Turns(limits.uploads_at_once_office)
+        self._long_uploads = Turns(limits.long_uploads_at_once_office)
+        self._fetches = Turns(limits.fetches_at_once_office)
         minute, hour = limits.requests_per_minute_user, limits.bytes_per_hour_office
         self._requests = Buckets(capacity=minute, per_second=minute / SECONDS_PER_MINUTE, clock=clock)
         self._sends = Buckets(
             capacity=limits.sends_reserve_office, per_second=limits.sends_per_second_office, clock=clock
         )
+        evenly = READING_USERS * minute / SECONDS_PER_MINUTE
+        self._readings = Buckets(capacity=READINGS_AT_ONCE, per_second=evenly, clock=clock)
         self._bytes = Buckets(capacity=hour, per_second=hour / SECONDS_PER_HOUR, clock=clock)
 
     def request(self, user: str) -> None:
@@ -66,9 +127,31 @@ class RateLimits:
         """Count messages of an office, a batch whole or not at all. Raises `Problem` 429 `TDK-TOO-MANY`."""
         _refuse_if_early(self._sends.take(office, messages))
 
-    def upload(self, office: str, size_bytes: int) -> None:
-        """Count uploaded bytes of an office. Raises `Problem` 429 `TDK-TOO-MANY`."""
-        _refuse_if_early(self._bytes.take(office, size_bytes))
+    def reading_wait(self, office: str) -> float:
+        """How many seconds a reader of an office has to wait, so that its readers come evenly and not all at once."""
+        return self._readings.owe(office, 1, READING_SECONDS_MAX)
+
+    @contextlib.asynccontextmanager
+    async def uploading(
+        self, office: str, request: Incoming, form: Form, in_flight: BytesInFlight, *, kept: bool = True
+    ) -> AsyncIterator[Upload]:
+        """Read a body of an office when it is its turn, and work on it, in the block, when it is its turn again.
+
+        Its bytes count, good or bad; `kept` says whether it is more than checked.
+        Raises `Problem`: 429 `TDK-TOO-MANY`, and as `receiving`.
+        """
+        quota, seconds_max = Quota(self._bytes, office), self._body_seconds_max
+        async with (
+            self._bodies.of(office),
+            receiving(request, form, in_flight, seconds_max=seconds_max, quota=quota) as upload,
+        ):
+            is_long = not kept or upload.size > LONG_BYTES
+            async with (self._long_uploads if is_long else self._uploads).of(office):
+                yield upload
+
+    def fetching(self, office: str) -> contextlib.AbstractAsyncContextManager[None]:
+        """The turn of an office to be given content. Raises `Problem` 429 `TDK-TOO-MANY`."""
+        return self._fetches.of(office)
 
 
 def _refuse_if_early(wait_seconds: float) -> None:

@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from todoke.events import SERVICES, Event, service_of, topic_of
 from todoke.relay.clock import UUID7_TIME_SHIFT, NoCrash, Ports
 from todoke.relay.handler import Handler, Heard
+from todoke.relay.limits import Limits
 from todoke.relay.migrate import migrate
 from todoke.relay.operating import Operating
 from todoke.relay.operating_api import operator_routes
@@ -36,6 +37,9 @@ from todoke.relay.tokens import Claims
 from todoke.relay.web import application
 
 LICENSED_DAYS = 365
+
+RACERS_MAX = 1000
+"""Requests of one office at once: a test of a race must not be spared it by the turns."""
 
 TEST_MONTHS_AHEAD = 1
 """A database is copied file by file for every test: few partitions make that quick; later months go to the default."""
@@ -98,9 +102,17 @@ def manual_ports(start: datetime | None = None) -> Ports:
 
 
 def settings_for(home: Path, *, postgres: str, kafka: str = "127.0.0.1:9", s3: S3Settings | None = None) -> Settings:
-    """Settings of a test process; without `s3` nothing may ask for objects."""
+    """Settings of a test process; without `s3` nothing may ask for objects. Requests of one office take no turns."""
     missing = S3Settings(endpoint="http://127.0.0.1:9", access_key="none", secret_key=SecretStr("none"))
-    return Settings(home=home, keys=home / "keys", kafka=kafka, postgres=SecretStr(postgres), s3=s3 or missing)
+    limits = Limits(
+        bodies_at_once_office=RACERS_MAX,
+        uploads_at_once_office=RACERS_MAX,
+        long_uploads_at_once_office=RACERS_MAX,
+        fetches_at_once_office=RACERS_MAX,
+    )
+    return Settings(
+        home=home, keys=home / "keys", kafka=kafka, postgres=SecretStr(postgres), s3=s3 or missing, limits=limits
+    )
 
 
 @contextlib.asynccontextmanager

@@ -135,6 +135,18 @@ class BytesInFlight:
         self.held -= count
 
 
+class Quota(Protocol):
+    """How many bytes may be uploaded; whose, and in what time, is not known here."""
+
+    def take(self, count: int) -> None:
+        """Count so many bytes. Raises `Problem` when that is too many: none of them is counted."""
+        ...
+
+    def give(self, count: int) -> None:
+        """So many of them did not come."""
+        ...
+
+
 class Incoming(Protocol):
     """As much of a request as reading its body takes (Starlette's `Request` has it)."""
 
@@ -150,20 +162,23 @@ class Incoming(Protocol):
 
 @asynccontextmanager
 async def receiving(
-    request: Incoming, form: Form, in_flight: BytesInFlight, *, seconds_max: float
+    request: Incoming, form: Form, in_flight: BytesInFlight, *, seconds_max: float, quota: Quota
 ) -> AsyncIterator[Upload]:
-    """Read a body; its bytes count as in flight until the block ends.
+    """Read a body; its bytes count as in flight until the block ends, and against `quota` whatever becomes of it.
+
+    A body that says its length is refused by `quota` before a byte of it is read.
 
     Raises:
         Problem: TDK-BODY-KIND (415), TDK-BODY-BOUNDARY, TDK-BODY-CUT, TDK-BODY-MALFORMED (400), TDK-BODY-SLOW (408),
             TDK-BUSY (503), TDK-PART-UNKNOWN, TDK-PART-TWICE, TDK-PART-MISSING (422), TDK-FILE-TOO-LARGE,
-            TDK-FILES-TOO-MANY, TDK-MESSAGE-TOO-LARGE (413).
+            TDK-FILES-TOO-MANY, TDK-MESSAGE-TOO-LARGE (413); whatever `quota` raises.
     """
     boundary = _boundary(request.headers)
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > form.body_bytes_max:
+    expected = int(declared) if declared.isdecimal() else 0
+    if expected > form.body_bytes_max:
         raise _message_too_large(form)
-    reading = _Reading(form, in_flight)
+    reading = _Reading(form, in_flight, quota, expected)
     try:
         yield await _read(request, reading, boundary, seconds_max)
     finally:
@@ -198,6 +213,8 @@ async def _read(request: Incoming, reading: "_Reading", boundary: str, seconds_m
         raise Problem("TDK-BODY-CUT", where=[("body", "本文が途中で終わっています。")]) from None
     except FormParserError:
         raise reading.misformed() from None
+    finally:
+        reading.settle()
     return reading.result()
 
 
@@ -283,9 +300,12 @@ def _file_name(parameters: dict[str, str]) -> str | None:
 class _Reading:
     """The state of one body while it arrives: the parser's callbacks fill it in."""
 
-    def __init__(self, form: Form, in_flight: BytesInFlight) -> None:
+    def __init__(self, form: Form, in_flight: BytesInFlight, quota: Quota, expected: int) -> None:
+        quota.take(expected)
         self._form = form
         self._in_flight = in_flight
+        self._quota = quota
+        self._drawn = expected
         self._json: bytes | None = None
         self._files: list[UploadedFile] = []
         self._total = 0
@@ -305,6 +325,15 @@ class _Reading:
         self._total += arrived
         if self._total > self._form.body_bytes_max:
             raise _message_too_large(self._form)
+        if self._total > self._drawn:
+            self._quota.take(self._total - self._drawn)
+            self._drawn = self._total
+
+    def settle(self) -> None:
+        """What was announced and did not come does not count."""
+        if self._drawn > self._total:
+            self._quota.give(self._drawn - self._total)
+            self._drawn = self._total
 
     def part_begin(self) -> None:
         self._begun = True

@@ -26,6 +26,7 @@ from todoke.relay.clock import Ids
 from todoke.relay.faults import Transient
 from todoke.relay.metrics import Metrics
 from todoke.relay.openapi import describe_problems
+from todoke.relay.pacing import Pace, Paced
 from todoke.relay.postgres import traceparent_now
 from todoke.relay.problem import MEDIA_TYPE, Problem
 
@@ -47,8 +48,12 @@ def application(
     health: Health,
     ids: Ids,
     lifespan: Lifespan | None = None,
+    pace: Pace | None = None,
 ) -> FastAPI:
-    """An application of these routers. `health()` answers {"status": "ready" | "degraded" | "away", "parts": {…}}."""
+    """An application of these routers. `health()` answers {"status": "ready" | "degraded" | "away", "parts": {…}}.
+
+    With `pace` whoever gets many refusals gets them slowly.
+    """
     app = FastAPI(
         title=title,
         version="1",
@@ -68,6 +73,8 @@ def application(
     app.add_exception_handler(Exception, _on_mistake)
     describe_problems(app)
     app.add_middleware(SmallBodies, uploads=_uploads(routers))
+    if pace is not None:
+        app.add_middleware(Paced, pace=pace)
     app.add_middleware(_Watch, metrics=metrics, ids=ids)
     app.add_middleware(EarlyAnswers)
     return app

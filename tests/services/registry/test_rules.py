@@ -7,7 +7,6 @@ from fastapi import Request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.registry.network import UNKNOWN, Networks
 from services.registry.rules import (
     LOCK_FIRST,
     LOCK_LONGEST,
@@ -19,6 +18,7 @@ from services.registry.rules import (
     searchable,
     typed_id,
 )
+from todoke.relay.network import UNKNOWN, Networks
 
 
 @pytest.mark.parametrize(("serial", "expected"), [(1, "c0000000018"), (0, "c0000000000"), (19, "c0000000190")])

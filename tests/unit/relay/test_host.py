@@ -116,7 +116,7 @@ async def test_a_service_that_is_not_open_yet_answers_503_and_is_not_ready(ports
     tools = dict.fromkeys(("db", "seal", "keys", "key_objects", "root"))
     runtime = SimpleNamespace(name="routing", settings=SimpleNamespace(kafka="127.0.0.1:9"), ports=ports, **tools)
     hosted = _Hosted(cast("Any", runtime), service, cast("Any", None), cast("Any", None))
-    settings = SimpleNamespace(kafka="127.0.0.1:9", also_ready=())
+    settings = SimpleNamespace(kafka="127.0.0.1:9", also_ready=(), trusted_front=None)
     parts = {"objects": Answers(), "access": Answers(), "ended": SimpleNamespace(fresh=True)}
     shared = SimpleNamespace(ports=ports, metrics=Metrics(), settings=settings, **parts)
     host = Host(cast("Any", shared), {}, serves=True, works=False)
@@ -142,6 +142,9 @@ class Answers:
 
     async def operator(self) -> bool:
         return True
+
+    def office_of(self, _: str) -> None:
+        return None
 
 
 def test_a_journal_whose_numbers_go_back_ends_the_process(host: Host) -> None:

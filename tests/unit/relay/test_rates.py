@@ -6,7 +6,7 @@ import pytest
 
 from todoke.relay.limits import Limits
 from todoke.relay.problem import Problem
-from todoke.relay.rates import Buckets, RateLimits
+from todoke.relay.rates import READING_SECONDS_MAX, READINGS_AT_ONCE, Buckets, RateLimits
 from todoke.relay.testing import ManualClock
 
 
@@ -51,3 +51,25 @@ def test_number_of_buckets_is_bounded() -> None:
         assert buckets.take(name, 1) == 0
     assert len(buckets) == 3
     assert buckets.take("d", 1) > 0
+
+
+def test_what_was_not_used_is_there_again_and_never_more_than_that() -> None:
+    buckets = Buckets(capacity=10, per_second=0.001, clock=ManualClock())
+    assert buckets.take("a", 8) == 0
+    assert buckets.take("a", 8) > 0
+    buckets.give("a", 6)
+    assert buckets.take("a", 8) == 0
+    buckets.give("a", 100)
+    assert buckets.take("a", 10) == 0
+    assert buckets.take("a", 1) > 0
+
+
+def test_readers_of_an_office_come_evenly_after_the_first_ones_and_no_other_office_waits() -> None:
+    clock = ManualClock()
+    rates = RateLimits(Limits(requests_per_minute_user=600), clock)
+    assert [rates.reading_wait("A") for _ in range(READINGS_AT_ONCE)] == [0] * READINGS_AT_ONCE
+    assert [round(rates.reading_wait("A"), 3) for _ in range(3)] == [0.05, 0.1, 0.15]
+    assert rates.reading_wait("B") == 0
+    assert max(rates.reading_wait("A") for _ in range(1000)) == READING_SECONDS_MAX
+    clock.move(timedelta(hours=1))
+    assert rates.reading_wait("A") == 0

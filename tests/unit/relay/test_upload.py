@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -44,6 +45,19 @@ def encoded(parts: Sequence[tuple[bytes, bytes]], boundary: bytes = b"b0undary")
     return body + b"--" + boundary + b"--\r\n"
 
 
+class Counted:
+    """A quota that is never used up, and how much was drawn."""
+
+    def __init__(self) -> None:
+        self.drawn = 0
+
+    def take(self, count: int) -> None:
+        self.drawn += count
+
+    def give(self, count: int) -> None:
+        self.drawn -= count
+
+
 async def read(
     body: bytes | Iterable[bytes],
     *,
@@ -52,12 +66,15 @@ async def read(
     in_flight: BytesInFlight | None = None,
     seconds_max: float = 5,
     hangs: bool = False,
+    quota: Counted | None = None,
     **headers: str,
 ) -> Upload:
     chunks = [body] if isinstance(body, bytes) else body
     request = Arriving(chunks, {"content-type": content_type, **headers}, hangs=hangs)
     budget = in_flight or BytesInFlight(10_000)
-    async with receiving(request, form or Form.message(LIMITS), budget, seconds_max=seconds_max) as upload:
+    async with receiving(
+        request, form or Form.message(LIMITS), budget, seconds_max=seconds_max, quota=quota or Counted()
+    ) as upload:
         assert budget.held == len(upload.json) + upload.size
         return upload
 
@@ -179,7 +196,7 @@ async def test_a_client_that_goes_away_is_400() -> None:
     request = Leaving([], {"content-type": "multipart/form-data; boundary=b0undary"})
     budget = BytesInFlight(10_000)
     with pytest.raises(Problem) as caught:
-        async with receiving(request, Form.message(LIMITS), budget, seconds_max=5):
+        async with receiving(request, Form.message(LIMITS), budget, seconds_max=5, quota=Counted()):
             pass
     assert caught.value.code == "TDK-BODY-CUT"
     assert budget.held == 0
@@ -238,7 +255,7 @@ async def test_more_bytes_than_the_process_may_hold_are_503() -> None:
     budget = BytesInFlight(1500)
     body = encoded([JSON_PART, file_part("a.csv", b"x" * 900)])
     request = Arriving([body], {"content-type": "multipart/form-data; boundary=b0undary"})
-    async with receiving(request, Form.message(LIMITS), budget, seconds_max=5):
+    async with receiving(request, Form.message(LIMITS), budget, seconds_max=5, quota=Counted()):
         with pytest.raises(Problem) as caught:
             await read(body, in_flight=budget)
         assert (caught.value.status, caught.value.code, caught.value.retry_after) == (503, "TDK-BUSY", 3)
@@ -264,3 +281,48 @@ def test_no_body_whatever_raises_anything_but_a_problem(body: bytes, cut: int) -
         with contextlib.suppress(Problem):
             asyncio.run(read(whole, in_flight=budget))
         assert budget.held == 0
+
+
+class Bounded(Counted):
+    """A quota of some bytes."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def take(self, count: int) -> None:
+        if self.drawn + count > self.most:
+            raise Problem("TDK-TOO-MANY", retry_after=1, seconds=1)
+        super().take(count)
+
+
+async def test_a_body_counts_whatever_becomes_of_it() -> None:
+    whole = encoded([JSON_PART, file_part("a.pdf", bytes(500))])
+    for body, declared in ((whole, True), (whole, False), (whole[:-9], True), (b"rubbish" * 9, True)):
+        quota = Counted()
+        length: dict[str, Any] = {"content-length": str(len(body))} if declared else {}
+        with contextlib.suppress(Problem):
+            await read([body[:100], body[100:]], quota=quota, **length)
+        assert quota.drawn == len(body), (body[:20], declared)
+
+
+async def test_what_was_announced_and_did_not_come_is_given_back() -> None:
+    quota = Counted()
+    body = encoded([JSON_PART])
+    assert await refusal(body[:50], quota=quota, **{"content-length": "900"}) == (400, "TDK-BODY-CUT")
+    assert quota.drawn == 50
+
+
+async def test_a_body_over_the_quota_is_refused_unread_or_as_soon_as_it_is_over() -> None:
+    arrived = []
+
+    def chunks() -> Iterable[bytes]:
+        for chunk in (encoded([JSON_PART])[:40], bytes(40), bytes(40)):
+            arrived.append(chunk)
+            yield chunk
+
+    too_many = (429, "TDK-TOO-MANY")
+    assert await refusal(chunks(), quota=Bounded(60), **{"content-length": "61"}) == too_many
+    assert arrived == []
+    assert await refusal(chunks(), quota=Bounded(60)) == too_many
+    assert len(arrived) == 2
