@@ -32,6 +32,7 @@ test: setup dev ## lint, types, house rules, all tests; the time of each part
 	$(call timed,unit$(comma) services$(comma) kit$(comma) engines,$(BIN)/pytest tests/unit tests/services tests/kit tests/engines --ignore=$(WHOLE) --durations=10)
 	$(call timed,spine,$(BIN)/pytest -n0 tests/spine $(WHOLE))
 	$(call timed,faults,$(BIN)/pytest -n0 tests/faults)
+	$(call timed,races,$(BIN)/pytest -n0 tests/races)
 
 check: setup dev ## what to run before a commit: lint, types, house rules, tests without engines
 	@$(MAKE) lint types house
@@ -61,7 +62,8 @@ service: setup ## the first files of a new service: make service NAME=billing
 	@$(BIN)/python -m tools.service "$(NAME)"
 
 soak: setup dev ## the long ones: a million rows, a thousand races
-	@$(BIN)/pytest -m soak --numprocesses=0
+	$(call timed,races,$(BIN)/pytest -m soak --numprocesses=0 tests/races tests/kit)
+	$(call timed,all else,$(BIN)/pytest -m soak --numprocesses=0 --ignore=tests/races --ignore=tests/kit)
 
 notices: setup dev ## write THIRD-PARTY-NOTICES.md from what is installed
 	@$(BIN)/python -m tools.notices --write

@@ -38,7 +38,7 @@ class Stack:
 
     def __init__(self, home: Path, **environment: str) -> None:
         self.home = home
-        self.port = _free_ports()
+        self.port = free_ports()
         self.address = f"http://127.0.0.1:{self.port}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.offset_seconds = dict.fromkeys(PROCESSES, 0)
@@ -205,7 +205,7 @@ def _is_ready(port: int) -> bool:
         return False
 
 
-def _free_ports() -> int:
+def free_ports() -> int:
     """The first of forty free ports, below those that the kernel hands out."""
     for port in range(20000 + os.getpid() % 200 * 50, 32000, 50):
         try:

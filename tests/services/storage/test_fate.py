@@ -14,7 +14,7 @@ from todoke.relay.testing import Stage, journalled
 from todoke.relay.tokens import ReceiptVerifier
 
 SENDER, RECIPIENT = "9970100018", "9970100117"
-ROUNDS = 200
+ROUNDS = 40
 
 
 @pytest.fixture
