@@ -14,7 +14,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory(prefix="todoke-bench-", ignore_cleanup_errors=True) as folder:
         if "cycle" in parts:
-            rows.append(cycle.measure(Path(folder) / "cycle"))
+            rows += cycle.measure(Path(folder) / "cycle")
         if "peer" in parts:
             rows.append(peer.measure(Path(folder) / "peer"))
         if "bulk" in parts:

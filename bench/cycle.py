@@ -4,48 +4,50 @@ import concurrent.futures
 import os
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.measured import Measured
-from bench.messages import office_numbers, plan_sets
+from bench.messages import Sets, actuals_sets, office_numbers, plan_sets
 from bench.meter import Meter
 from bench.stand import Stand
 from todoke.client import Client, MemoryStore, Upload
 from todoke.client.session import Session
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CLIENTS = 8
 CYCLES_EACH = 40
 WARM_UP_EACH = 5
 
 
-def measure(home: Path) -> Measured:
-    """Run it in the two-process set-up of `todoke up`."""
+def measure(home: Path) -> list[Measured]:
+    """Run it in the two-process set-up of `todoke up`: with one file, as the peer has one body, and with three."""
     numbers = office_numbers(2 * CLIENTS)
-    pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
-    offices = {sender: "43" for sender, _ in pairs} | {recipient: "11" for _, recipient in pairs}
+    managers, providers = numbers[::2], numbers[1::2]
+    offices = dict.fromkeys(managers, "43") | dict.fromkeys(providers, "11")
+    rows = []
     with Stand(home, offices, split=False) as stand, concurrent.futures.ThreadPoolExecutor(CLIENTS) as threads:
-        runs = [_Pair(stand, sender, recipient) for sender, recipient in pairs]
-        list(threads.map(lambda pair: pair.run(WARM_UP_EACH), runs))
-        meter = Meter(stand.pids() | {"clients": os.getpid()})
-        meter.start()
-        began = time.perf_counter()
-        seconds = [one for each in threads.map(lambda pair: pair.run(CYCLES_EACH), runs) for one in each]
-        took = time.perf_counter() - began
-        cpu = meter.stop()
-    return Measured("Todoke cycle", len(seconds), took, cpu, statistics.median(seconds), _p99(seconds))
+        for what, senders, recipients, sets in (
+            ("Todoke cycle, one file", providers, managers, actuals_sets),
+            ("Todoke cycle, three files", managers, providers, plan_sets),
+        ):
+            pairs = [Pair(stand, one, other, sets) for one, other in zip(senders, recipients, strict=True)]
+            list(threads.map(lambda pair: pair.run(WARM_UP_EACH), pairs))
+            meter = Meter(stand.pids() | {"clients": os.getpid()})
+            meter.start()
+            began = time.perf_counter()
+            seconds = [one for each in threads.map(lambda pair: pair.run(CYCLES_EACH), pairs) for one in each]
+            took = time.perf_counter() - began
+            cpu = meter.stop()
+            rows.append(Measured(what, len(seconds), took, cpu, statistics.median(seconds), _p99(seconds)))
+    return rows
 
 
-class _Pair:
+class Pair:
     """One office that sends and one that collects."""
 
-    def __init__(self, stand: Stand, sender: str, recipient: str) -> None:
+    def __init__(self, stand: Stand, sender: str, recipient: str, sets: Callable[[str, str, int], Sets]) -> None:
         self._sender, self._recipient = _client(stand, sender), _client(stand, recipient)
-        self._to = recipient
-        self._messages: Iterator[list[tuple[str, bytes]]] = plan_sets(sender, recipient, 20260901000000)
+        self._messages = sets(sender, recipient, 20260901000000)
 
     def run(self, cycles: int) -> list[float]:
         """Seconds of each cycle."""

@@ -1,25 +1,47 @@
 """Message sets of a real size for any two offices, made from a valid sample by giving each copy another person."""
 
+import dataclasses
 from collections.abc import Iterator
 
 from careplan.samples import sample_sets
 
-COPIES = 2
-"""Copies of the sample's rows: together about 10 KB, as the peer's bodies are."""
 
-_SAMPLE = "202407/plan_67_to_provider_a"
-_SENDER, _RECIPIENT = b"9970100018", b"9970100117"
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Kind:
+    """A sample set, whose offices are replaced; so many copies of its rows are about 10 KB, as the peer's body."""
+
+    sample: str
+    sender: bytes
+    recipient: bytes
+    persons_in: str
+    copies: int
 
 
-def plan_sets(sender: str, recipient: str, first_sequence: int) -> Iterator[list[tuple[str, bytes]]]:
-    """An endless row of messages (form 6, form 7, supplement) with rising sequences."""
-    files = sample_sets()[_SAMPLE]
-    persons = set().union(*(_persons(data) for name, data in files if name.startswith("UPPLAN")))
+_PLANS = _Kind("202407/plan_67_to_provider_a", b"9970100018", b"9970100117", "UPPLAN", 2)
+_ACTUALS = _Kind("202407/results_from_provider_a", b"9970100117", b"9970100018", "UPJSK", 4)
+
+Sets = Iterator[list[tuple[str, bytes]]]
+"""Messages as lists of file names and contents."""
+
+
+def plan_sets(sender: str, recipient: str, first_sequence: int) -> Sets:
+    """An endless row of messages of three files (form 6, form 7, supplement) with rising sequences."""
+    return _sets(_PLANS, sender, recipient, first_sequence)
+
+
+def actuals_sets(sender: str, recipient: str, first_sequence: int) -> Sets:
+    """The same, of one file (what a service office really did), from a service office to a care-management office."""
+    return _sets(_ACTUALS, sender, recipient, first_sequence)
+
+
+def _sets(kind: _Kind, sender: str, recipient: str, first_sequence: int) -> Sets:
+    files = sample_sets()[kind.sample]
+    persons = set().union(*(_persons(data) for name, data in files if name.startswith(kind.persons_in)))
     old = files[0][0].rpartition("_")[2].partition(".")[0]
-    bodies = {name: _enlarged(data, sender, recipient, persons) for name, data in files}
+    bodies = {name: _enlarged(data, kind, sender, recipient, persons) for name, data in files}
     sequence = first_sequence
     while True:
-        yield [(_named(name, sender, recipient, old, str(sequence)), body) for name, body in bodies.items()]
+        yield [(_named(name, kind, sender, recipient, old, str(sequence)), body) for name, body in bodies.items()]
         sequence += 1
 
 
@@ -28,15 +50,15 @@ def office_numbers(count: int) -> list[str]:
     return [f"9981{number:06d}" for number in range(count)]
 
 
-def _named(name: str, sender: str, recipient: str, old: str, sequence: str) -> str:
-    changed = name.replace(_SENDER.decode(), sender).replace(_RECIPIENT.decode(), recipient)
+def _named(name: str, kind: _Kind, sender: str, recipient: str, old: str, sequence: str) -> str:
+    changed = name.replace(kind.sender.decode(), sender).replace(kind.recipient.decode(), recipient)
     return changed.replace(old, sequence)
 
 
-def _enlarged(data: bytes, sender: str, recipient: str, persons: set[bytes]) -> bytes:
-    own = data.replace(_SENDER, sender.encode()).replace(_RECIPIENT, recipient.encode())
+def _enlarged(data: bytes, kind: _Kind, sender: str, recipient: str, persons: set[bytes]) -> bytes:
+    own = data.replace(kind.sender, sender.encode()).replace(kind.recipient, recipient.encode())
     copies = [own]
-    for copy in range(1, COPIES):
+    for copy in range(1, kind.copies):
         other = own
         for person in persons:
             other = other.replace(person, _next_person(person, copy))

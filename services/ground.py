@@ -91,7 +91,7 @@ async def everybody_knows(settings: Settings, offices: Sequence[str]) -> bool:
             runtime = await shared.runtime(name)
             try:
                 async with runtime.db.worker() as tx:
-                    if len(await runtime.directory.get(tx, offices)) < len(offices):
+                    if len(await runtime.directory.get(tx.db, offices)) < len(offices):
                         return False
             finally:
                 await runtime.db.close()

@@ -89,7 +89,7 @@ def _asyncapi(services: list[Service]) -> str:
     described = []
     for service in services:
         topics = sorted({topic_of(speaker) for event in service.hears() for speaker in event.SAID_BY})
-        described.append(Described(service.name, tuple(topics), service.hears(), service.says))
+        described.append(Described(service.name, tuple(topics), service.hears(), service.says, service.pace_seconds))
     return yaml.safe_dump(describe(described), sort_keys=True, allow_unicode=True, width=120)
 
 

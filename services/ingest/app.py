@@ -46,7 +46,7 @@ def build(runtime: Runtime) -> Service:
         name="ingest",
         says=(MessageSubmitted, OperatorActed),
         handlers=(DirectoryKeeper(), LetGo()),
-        pace_seconds=0.1,
+        pace_seconds=0.2,
         routers=(routes(runtime.access, sending, limits, process_budget(limits.bytes_in_flight_max)),),
         timers=(Timer("sweep", SWEEP_SECONDS, sweeper.run),),
         needs=("postgres", "s3"),

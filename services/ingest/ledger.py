@@ -159,12 +159,17 @@ class Ledger:
     async def _take_sequences(self, tx: Tx, members: Sequence[Member], outcomes: dict[UUID, Outcome]) -> list[_Placed]:
         """Lock the sequences and hand them out in the order of arrival; who gets none has an outcome afterwards."""
         wanted = await self._wanted(tx, members, outcomes)
-        live = await self._lock_sequences(tx, {placed.key for placed in wanted})
+        first: dict[_SequenceKey, UUID] = {}
+        for want in wanted:
+            first.setdefault(want.key, want.member.message_id)
+        live = await self._lock_sequences(tx, first)
         placed = []
         gained: dict[_SequenceKey, list[UUID]] = {}
         for want in wanted:
             draft, users = want.member.draft, live[want.key]
-            if may_use(users, allow_resend=draft.allow_resend and not draft.sequence_made):
+            if users == [want.member.message_id]:  # nobody had it: its row was made for this message
+                placed.append(want)
+            elif may_use(users, allow_resend=draft.allow_resend and not draft.sequence_made):
                 users.append(want.member.message_id)
                 gained.setdefault(want.key, []).append(want.member.message_id)
                 placed.append(want)
@@ -204,8 +209,9 @@ class Ledger:
     def _placed(self, member: Member, sequence: str) -> _Placed:
         return _Placed(member, sequence, self._hmacs.sequence_of(member.sender, member.recipient, sequence))
 
-    async def _lock_sequences(self, tx: Tx, keys: Iterable[_SequenceKey]) -> dict[_SequenceKey, list[UUID]]:
-        rows = await _sql.lock_sequences(tx.db, **_columns(keys))
+    async def _lock_sequences(self, tx: Tx, first: Mapping[_SequenceKey, UUID]) -> dict[_SequenceKey, list[UUID]]:
+        """Who uses each of these sequences; one that nobody uses is its `first` message's from now on."""
+        rows = await _sql.lock_sequences(tx.db, **_columns(first), message_ids=list(first.values()))
         return {(row["sender"], row["recipient"], row["sequence_hmac"]): list(row["live"]) for row in rows}
 
     async def _use_sequences(self, tx: Tx, gained: Mapping[_SequenceKey, Sequence[UUID]]) -> None:

@@ -161,8 +161,8 @@ class Sending:
 
     async def _look_up(self, asked: Sequence[frozenset[str]]) -> list[Mapping[str, OfficeRow]]:
         """The public rows that requests of the same moment ask for, with one statement."""
-        async with self._db.api(None) as tx:
-            rows = await self._directory.get(tx, frozenset().union(*asked))
+        async with self._db.public() as db:
+            rows = await self._directory.get(db, frozenset().union(*asked))
         return [rows] * len(asked)
 
     async def _judge(

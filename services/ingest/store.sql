@@ -32,10 +32,12 @@ FROM unnest(:senders::text[], :recipients::text[], :sequence_hmacs::bytea[]) AS 
 JOIN sequence_use u USING (sender, recipient, sequence_hmac);
 
 -- name: lock_sequences
--- Lock the rows of these sequences in key order, making those that are not there, and tell who uses them.
+-- Lock the rows of these sequences in key order, making those that are not there for the messages that want them, and
+-- tell who uses them.
 INSERT INTO sequence_use AS held (sender, recipient, sequence_hmac, live)
-SELECT sender, recipient, sequence_hmac, '{}'
-FROM unnest(:senders::text[], :recipients::text[], :sequence_hmacs::bytea[]) AS new (sender, recipient, sequence_hmac)
+SELECT sender, recipient, sequence_hmac, ARRAY[message_id]
+FROM unnest(:senders::text[], :recipients::text[], :sequence_hmacs::bytea[], :message_ids::uuid[])
+    AS new (sender, recipient, sequence_hmac, message_id)
 ORDER BY sender, recipient, sequence_hmac
 ON CONFLICT (sender, recipient, sequence_hmac) DO UPDATE SET live = held.live
 RETURNING sender, recipient, sequence_hmac, live;

@@ -120,7 +120,7 @@ class Mailer:
             await ledger.sql.be_quiet(tx.db, target_ids=new, until=tx.now + rules.MAIL_QUIET)
             numbers = {letter.office for letter in letters.values()}
             numbers |= {partner for letter in letters.values() for _, partner in letter.told if partner}
-            offices = await self._directory.get(tx, numbers)
+            offices = await self._directory.get(tx.db, numbers)
             names = {number: office.facts.name for number, office in offices.items()}
             return list(letters.values()), names, tx.now
 

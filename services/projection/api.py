@@ -68,7 +68,6 @@ def _lists(router: APIRouter, access: Access, reading: Reading, positions: Posit
     async def sent(request: Request, caller: caller_of, query: Annotated[SentQuery, Query()]) -> Response:
         """What the office has sent: every message with its status."""
         access.require(caller, "lists")
-        await reading.status_reached(caller.office, "sent", query.wait_for)
         caching = _Caching(positions, request, caller)
         return caching.answer(await reading.sent(caller.office, query, caching.held))
 
@@ -83,10 +82,9 @@ def _lists(router: APIRouter, access: Access, reading: Reading, positions: Posit
         access.require(caller, "lists")
         if query.since is not None and (query.any or query.cursor is not None):
             raise Problem("TDK-SINCE-FILTERED", where=[("since", "条件とは一緒に使えません。")])
-        await reading.status_reached(caller.office, "received", query.wait_for)
         caching = _Caching(positions, request, caller)
         if query.since is not None:
-            return caching.answer(await reading.since(caller.office, query.since, query.limit, caching.held))
+            return caching.answer(await reading.since(caller.office, query, caching.held))
         return caching.answer(await reading.received(caller.office, query, caching.held))
 
     @router.post("/v1/search", response_model=Page, summary="Search a list")

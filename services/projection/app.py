@@ -15,7 +15,7 @@ from services.projection.rebuild_api import rebuild_routes
 from services.projection.stream import Streams
 from services.projection.timers import MEASURE_SECONDS, Pulse
 from todoke.events import OperatorActed
-from todoke.relay.postgres import Database, Listener
+from todoke.relay.postgres import Database
 from todoke.relay.service import Runtime, Service, Timer
 
 
@@ -32,7 +32,7 @@ def build(runtime: Runtime) -> Service:
         name="projection",
         says=(OperatorActed,),
         handlers=(Lists(runtime.metrics.listed_seconds.observe),),
-        pace_seconds=0.02,
+        pace_seconds=0.03,
         routers=(routes(runtime.access, reading, positions, streams, pulse),),
         operator_routers=(rebuild_routes(runtime.access, Rebuild(runtime)),),
         timers=(Timer("pulse", MEASURE_SECONDS, pulse.measure),),
@@ -46,13 +46,14 @@ class _Ears:
     """Listens for commits of the worker, wherever it runs, and wakes this process's readers."""
 
     def __init__(self, db: Database, bell: Bell, streams: Streams) -> None:
-        self._listener = Listener(db, CHANNEL, bell.ring)
+        self._db = db
+        self._bell = bell
         self._streams = streams
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to listen."""
-        self._task = asyncio.create_task(self._listener.run())
+        self._task = asyncio.create_task(self._db.hear(CHANNEL, self._bell.ring))
 
     async def stop(self) -> None:
         """End the streams and stop listening."""

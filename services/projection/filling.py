@@ -16,7 +16,7 @@ from services.projection.level import sql
 from todoke.relay.consumer import Discipline, Place
 from todoke.relay.following import Following
 from todoke.relay.limits import BATCH_RECORDS_MAX
-from todoke.relay.postgres import Database, Listener, queries
+from todoke.relay.postgres import Database, queries
 from todoke.relay.service import Runtime
 
 CHANNEL = "projection_beside"
@@ -49,7 +49,7 @@ class Filling:
 
     async def run(self) -> None:
         """Fill what is to be filled and remove what is to go, until cancelled. Raises `Transient`."""
-        listener = asyncio.create_task(Listener(self._db, CHANNEL, lambda _: self._woken.set()).run())
+        listener = asyncio.create_task(self._db.hear(CHANNEL, lambda _: self._woken.set()))
         try:
             while True:
                 if await self._is_something() and await self._leads() and (run := await self.due()) is not None:

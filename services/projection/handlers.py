@@ -1,10 +1,12 @@
 """Turn what was heard into the lists, their counts and the change feeds, in one transaction per batch."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
+from services.projection.bell import mark
 from services.projection.rows import (
     FactRow,
     Ledger,
@@ -20,8 +22,8 @@ from todoke.events import Delivered, Event, MessageHeld, MessageReleased
 from todoke.relay.handler import Batch
 from todoke.relay.postgres import Tx, queries
 
-WAKE_OFFICES_MAX = 600
-"""Offices named in one notification: ten characters each, under PostgreSQL's 8,000 bytes."""
+WAKE_NAMES_MAX = 390
+"""Offices and messages named in one notification: twenty characters each at most, under PostgreSQL's 8,000 bytes."""
 
 Listed = Callable[[float], None]
 """Told how many seconds after its submission a message stands in the recipient's list."""
@@ -49,12 +51,15 @@ class Lists:
         """Keep the facts and let the new ones change the lists. Says nothing."""
         if not prepared:
             return ()
-        new = {row["event_id"] for row in await store.keep_facts(tx.db, **fact_values(prepared))}
+        new = {row["event_id"]: row for row in await store.keep_facts(tx.db, **fact_values(prepared))}
         fresh = [fact for fact in prepared if fact.event_id in new]
         if fresh:
             ledger = Ledger(feeds=self._live)
-            await _Box("sent", tx, ledger).take(fresh)
-            await _Box("received", tx, ledger).take([f for f in fresh if in_receive_list(f.event, f.service)])
+            sent = {row["message_id"] for row in new.values() if row["is_sent"]}
+            await _Box("sent", tx, ledger).take(fresh, sent)
+            received = {row["message_id"] for row in new.values() if row["is_received"]}
+            listed = [fact for fact in fresh if in_receive_list(fact.event, fact.service)]
+            await _Box("received", tx, ledger).take(listed, received)
             await _settle(ledger, tx)
             if self._live:
                 tx.after_commit(lambda: self._measure(fresh, tx))
@@ -74,7 +79,7 @@ class Lists:
         event = MessageHeld if parked else MessageReleased
         for statement in (store.park_sent, store.park_received):
             for row in await statement(tx.db, ids=ids, parked=parked):
-                ledger.saw(row["office"])
+                ledger.saw(row["office"], row["message_id"])
                 if row["listed"]:
                     ledger.push(row["office"], event.type_name(), row["message_id"], None, tx.now)
         if ledger.versions:
@@ -95,8 +100,10 @@ class _Box:
         self._tx = tx
         self._ledger = ledger
 
-    async def take(self, facts: Sequence[FactRow]) -> None:
+    async def take(self, facts: Sequence[FactRow], known: AbstractSet[UUID]) -> None:
         """Merge the facts into the rows: new rows first, then the others under their locks, both in key order.
+
+        `known` are the messages that were seen to have a row.
 
         Inserting comes before locking: whoever inserts holds no row lock yet, so two batches that meet cannot wait for
         each other.
@@ -105,7 +112,6 @@ class _Box:
             return
         rows = folded(facts)
         bounds = {"low": rows[0].message_id, "high": rows[-1].message_id}
-        known = {found["message_id"] for found in await self._run("known", ids=_ids(rows), **bounds)}
         await self._add([row for row in rows if row.message_id not in known])
         await self._merge([row for row in rows if row.was is None], bounds)
         await self._push(facts, {row.message_id: row for row in rows}, bounds)
@@ -154,7 +160,7 @@ class _Box:
         """Write the facts into the feed: at once for listed rows, all of them when a row comes into the list late."""
         for fact in facts:
             row = rows[fact.event.message_id]
-            self._ledger.saw(self._office(row))
+            self._ledger.saw(self._office(row), row.message_id)
             if row.listed and not row.late:
                 self._say(row, fact.event.type_name(), fact.at)
         late = [row.message_id for row in rows.values() if row.late]
@@ -180,25 +186,10 @@ def _ids(rows: Sequence[Row]) -> list[UUID]:
 
 async def _settle(ledger: Ledger, tx: Tx) -> None:
     """Write counts and versions; for the lists that people see also the feeds, and wake those who wait."""
-    tallies = ledger.tally_values()
-    if tallies["ns"]:
-        await store.advance_tally(tx.db, **tallies)
-    heads = ledger.head_values()
-    await store.advance_heads(tx.db, **heads)
-    if not ledger.feeds:
-        return
-    if ledger.changes:
-        await _push(ledger, tx)
-    for start in range(0, len(heads["offices"]), WAKE_OFFICES_MAX):
-        await store.wake(tx.db, offices=" ".join(heads["offices"][start : start + WAKE_OFFICES_MAX]))
-
-
-async def _push(ledger: Ledger, tx: Tx) -> None:
-    """Number the changes and write them into the feeds, which keep their newest."""
-    drawn = await store.advance_feeds(tx.db, **ledger.feed_values())
-    last = {row["office"]: row["change_no"] for row in drawn}
-    await store.add_changes(tx.db, **ledger.numbered(last))
-    long = [(office, number - CHANGES_KEPT) for office, number in last.items() if number > CHANGES_KEPT]
+    names = [*ledger.versions, *(mark(*message) for message in ledger.messages)] if ledger.feeds else []
+    wakes = [" ".join(names[at : at + WAKE_NAMES_MAX]) for at in range(0, len(names), WAKE_NAMES_MAX)]
+    drawn = await store.settle(tx.db, **ledger.values(), wakes=wakes)
+    long = [(row["office"], row["change_no"] - CHANGES_KEPT) for row in drawn if (row["change_no"] or 0) > CHANGES_KEPT]
     if long:
         await store.trim_changes(tx.db, offices=[office for office, _ in long], upto=[upto for _, upto in long])
 

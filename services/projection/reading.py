@@ -1,14 +1,15 @@
 """What an office may read of its lists and messages. Every transaction is short and runs under row-level security."""
 
 import asyncio
+import dataclasses
 import json
 import unicodedata
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
-from services.projection.bell import Bell
+from services.projection.bell import Bell, mark
 from services.projection.items import Opener, Record, item_of, stub_of
 from services.projection.positions import NOTHING_LISTED, Positions, SentPlace, Version
 from services.projection.rules import RANKS, RECEIVED_STATUSES, TIMELINE, Box, Status, sender_acted
@@ -40,8 +41,8 @@ from todoke.relay.policy import Caller, lists_findings
 from todoke.relay.postgres import Database, Tx, queries
 from todoke.relay.problem import Problem
 
-LOOK_AGAIN_SECONDS = 0.25
-"""While a request waits for a row, it looks so often even when nobody rings: a notification can be lost."""
+LOOK_AGAIN_SECONDS = 1.0
+"""While a request waits for a row, it looks so often even when nobody rings: its ear may be lost for a moment."""
 
 YOUNG_SECONDS = 60
 """For a message younger than this a reader waits a little instead of being told 404."""
@@ -59,6 +60,7 @@ _KATAKANA = range(0x30A1, 0x30F7)
 _TO_HIRAGANA = {code: code - 0x60 for code in _KATAKANA}
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 Held: TypeAlias = Callable[[Version], bool]
 """Whether the client has what it asks for, as of a version."""
@@ -67,6 +69,14 @@ Listed: TypeAlias = tuple[Version, T | None]
 """The version of the office's lists, and what was asked for unless the client holds it."""
 
 reads = queries("services.projection", "reads.sql")
+
+
+class _Look(Protocol[T_co]):
+    """Looks for something once; `last` says that the time is over."""
+
+    async def __call__(self, tx: Tx, *, last: bool) -> T_co | None:
+        """What it finds."""
+        ...
 
 
 class Reading:
@@ -86,7 +96,10 @@ class Reading:
         """A page of the send list. Raises `Problem` 422 `TDK-CURSOR`."""
         after, limit = self._positions.read_sent(office, query.cursor), query.limit
         version, rows = await self._listed(
-            office, held, lambda tx: self._sent_rows(tx, office, query, limit + 1, after)
+            office,
+            held,
+            lambda tx: self._sent_rows(tx, office, query, limit + 1, after),
+            _goal("sent", query.wait_for),
         )
         if rows is None:
             return version, None
@@ -98,7 +111,10 @@ class Reading:
         """A page of the receive list. Raises `Problem` 422 `TDK-CURSOR`."""
         below, limit = self._positions.read_received(office, query.cursor), query.limit
         version, rows = await self._listed(
-            office, held, lambda tx: self._received_rows(tx, office, query, limit + 1, below)
+            office,
+            held,
+            lambda tx: self._received_rows(tx, office, query, limit + 1, below),
+            _goal("received", query.wait_for),
         )
         if rows is None:
             return version, None
@@ -106,13 +122,14 @@ class Reading:
         last = rows[limit - 1]["delivery_no"] if len(rows) > limit else None
         return version, Page(items=items, next=None if last is None else self._positions.received(office, last))
 
-    async def since(self, office: str, since: int, limit: int, held: Held) -> Listed[SincePage]:
+    async def since(self, office: str, query: ReceivedQuery, held: Held) -> Listed[SincePage]:
         """What was delivered after a number: every number in order, up to the first that is not there yet."""
-        newest = self._newest()
+        newest, since = self._newest(), query.since or 0
         version, rows = await self._listed(
             office,
             held,
-            lambda tx: reads.received_since(tx.db, office=office, newest=newest, since=since, rows_max=limit),
+            lambda tx: reads.received_since(tx.db, office=office, newest=newest, since=since, rows_max=query.limit),
+            _goal("received", query.wait_for),
         )
         if rows is None:
             return version, None
@@ -124,16 +141,28 @@ class Reading:
         return version, SincePage(items=items)
 
     async def _listed(
-        self, office: str, held: Held, read: Callable[[Tx], Awaitable[Sequence[Record]]]
+        self,
+        office: str,
+        held: Held,
+        read: Callable[[Tx], Awaitable[Sequence[Record]]],
+        goal: "_Goal | None",
     ) -> tuple[Version, Sequence[Record] | None]:
-        """The version of the office's lists and, unless the client holds it, rows.
+        """The version of the office's lists and, unless the client holds it, rows, once the goal is reached.
 
         The version is read first: rows that are newer than it cost a reload, never a stale answer.
         """
-        async with self._db.api(office) as tx:
+
+        async def look(tx: Tx, *, last: bool) -> tuple[Version, Sequence[Record] | None] | None:
+            if goal is not None and not last and not await goal.reached(tx, office):
+                return None
             row = await reads.version(tx.db, office=office)
             version = NOTHING_LISTED if row is None else Version(row["edition"], row["version"])
             return version, None if held(version) else await read(tx)
+
+        found = await self._awaited(office, look, None if goal is None else goal.message_id)
+        if found is None:
+            raise AssertionError("the last look finds")
+        return found
 
     async def search(self, office: str, asked: SearchBody) -> Page:
         """One page of a search; at most `SEARCHED_MAX` messages are looked through, then the cursor goes on.
@@ -214,32 +243,13 @@ class Reading:
             receipts=await self._receipts(row, box, facts),
         )
 
-    async def status_reached(self, office: str, box: Box, wait_for: str | None) -> None:
-        """Wait until a message has reached a status in a list, or `wait_seconds_max`; without `wait_for` not at all.
-
-        Raises `Problem` 422 `TDK-INVALID` when `wait_for` is not MESSAGE:STATUS.
-        """
-        if wait_for is None:
-            return
-        text, _, wanted = wait_for.partition(":")
-        message_id = _message_id(text)
-        ranks: Mapping[str, int] = {str(status): rank for status, rank in RANKS.items()}
-        if message_id is None or wanted not in ranks:
-            raise Problem("TDK-INVALID", where=[("wait_for", "メッセージのID:状態 の形で入れてください。")])
-        read = reads.status_in_sent if box == "sent" else reads.status_in_received
-
-        async def reached(tx: Tx) -> bool | None:
-            status: Status | None = await read(tx.db, message_id=message_id, office=office)
-            return True if status is not None and RANKS[status] >= ranks[wanted] else None
-
-        await self._awaited(office, reached)
-
     async def _one(self, office: str, text: str) -> tuple[Record, Box]:
         message_id = _message_id(text)
         if message_id is None:
             raise Problem("TDK-NOT-FOUND")
 
-        async def look(tx: Tx) -> tuple[Record, Box] | None:
+        async def look(tx: Tx, *, last: bool) -> tuple[Record, Box] | None:
+            del last
             row = await reads.one_of_sent(tx.db, message_id=message_id, office=office)
             if row is not None:
                 return row, "sent"
@@ -247,23 +257,23 @@ class Reading:
             return None if row is None else (row, "received")
 
         young = abs(self._ports.clock.now() - time_of(message_id)) < timedelta(seconds=YOUNG_SECONDS)
-        found = await self._awaited(office, look, wait=young)
+        found = await self._awaited(office, look, message_id if young else None)
         if found is None:
             raise Problem("TDK-NOT-FOUND")
         return found
 
-    async def _awaited(self, office: str, look: Callable[[Tx], Awaitable[T | None]], *, wait: bool = True) -> T | None:
-        """What `look` finds, at once or when the lists change; None when the time is over.
+    async def _awaited(self, office: str, look: _Look[T], message_id: UUID | None) -> T | None:
+        """What `look` finds, at once or when this message changes; its answer to the `last` look when the time is over.
 
-        No connection is held while waiting.
+        Without a message there is one look. No connection is held while waiting.
         """
         clock = self._ports.clock
-        until = clock.monotonic() + (self._wait_seconds_max if wait else 0)
-        with self._bell.waiting(office) as bell:
+        until = clock.monotonic() + (self._wait_seconds_max if message_id else 0)
+        with self._bell.waiting(mark(office, message_id) if message_id else office) as bell:
             while True:
-                async with self._db.api(office) as tx:
-                    found = await look(tx)
                 left = until - clock.monotonic()
+                async with self._db.api(office) as tx:
+                    found = await look(tx, last=left <= 0)
                 if found is not None or left <= 0:
                     return found
                 await bell.woken(min(left, LOOK_AGAIN_SECONDS))
@@ -333,6 +343,33 @@ class Reading:
 
 
 _NOTHING_FOUND = '{"errors": 0, "warnings": 0, "findings": []}'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Goal:
+    """A message that must have come so far in a list."""
+
+    message_id: UUID
+    box: Box
+    rank: int
+
+    async def reached(self, tx: Tx, office: str) -> bool:
+        """Whether it has."""
+        read = reads.status_in_sent if self.box == "sent" else reads.status_in_received
+        status: Status | None = await read(tx.db, message_id=self.message_id, office=office)
+        return status is not None and RANKS[status] >= self.rank
+
+
+def _goal(box: Box, wait_for: str | None) -> _Goal | None:
+    """What `wait_for` asks. Raises `Problem` 422 `TDK-INVALID` when it is not MESSAGE:STATUS."""
+    if wait_for is None:
+        return None
+    text, _, wanted = wait_for.partition(":")
+    message_id = _message_id(text)
+    ranks: Mapping[str, int] = {str(status): rank for status, rank in RANKS.items()}
+    if message_id is None or wanted not in ranks:
+        raise Problem("TDK-INVALID", where=[("wait_for", "メッセージのID:状態 の形で入れてください。")])
+    return _Goal(message_id, box, ranks[wanted])
 
 
 def _place(row: Record) -> SentPlace:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 from uuid import UUID
@@ -73,9 +73,11 @@ class FactRow:
         return cls(heard.event, heard.event_id, heard.service, at)
 
 
-def fact_values(facts: Sequence[FactRow]) -> dict[str, list[Any]]:
-    """The columns of `keep_facts`."""
+def fact_values(facts: Sequence[FactRow]) -> dict[str, Any]:
+    """The columns of `keep_facts`, and the least and the greatest message id."""
     return {
+        "low": min(fact.event.message_id for fact in facts),
+        "high": max(fact.event.message_id for fact in facts),
         "message_ids": [fact.event.message_id for fact in facts],
         "event_ids": [fact.event_id for fact in facts],
         "services": [fact.service for fact in facts],
@@ -242,6 +244,7 @@ class Ledger:
         self.feeds = feeds
         self.tallies: Counter[tuple[str, str, str]] = Counter()
         self.versions: Counter[str] = Counter()
+        self.messages: set[tuple[str, UUID]] = set()
         self.changes: list[Change] = []
 
     def moved(self, box: Box, office: str, before: str | None, after: str) -> None:
@@ -252,9 +255,10 @@ class Ledger:
             self.tallies[office, box, before] -= 1
         self.tallies[office, box, after] += 1
 
-    def saw(self, office: str, facts: int = 1) -> None:
-        """The office may see so many more facts."""
-        self.versions[office] += facts
+    def saw(self, office: str, message_id: UUID) -> None:
+        """The office may see one more fact about a message."""
+        self.versions[office] += 1
+        self.messages.add((office, message_id))
 
     def push(self, office: str, type_name: str, message_id: UUID, delivery_no: int | None, at: datetime) -> None:
         """Add a fact to the office's feed, if facts of its type are pushed."""
@@ -262,37 +266,27 @@ class Ledger:
         if event is not None and self.feeds:
             self.changes.append(Change(office, event, message_id, delivery_no, at))
 
-    def tally_values(self) -> dict[str, list[Any]]:
-        """The columns of `advance_tally`, without those that come to nothing."""
+    def values(self) -> dict[str, list[Any]]:
+        """The columns of `settle`, in key order; without counts that come to nothing."""
         moved = [(key, n) for key, n in sorted(self.tallies.items()) if n != 0]
-        return {
-            "offices": [key[0] for key, _ in moved],
-            "boxes": [key[1] for key, _ in moved],
-            "statuses": [key[2] for key, _ in moved],
-            "ns": [n for _, n in moved],
-        }
-
-    def head_values(self) -> dict[str, list[Any]]:
-        """The columns of `advance_heads`."""
-        offices = sorted(self.versions)
-        return {"offices": offices, "versions": [self.versions[office] for office in offices]}
-
-    def feed_values(self) -> dict[str, list[Any]]:
-        """The columns of `advance_feeds`."""
+        heads = sorted(self.versions)
         pushed = Counter(change.office for change in self.changes)
-        offices = sorted(pushed)
-        return {"offices": offices, "changes": [pushed[office] for office in offices]}
-
-    def numbered(self, last: Mapping[str, int]) -> dict[str, list[Any]]:
-        """The columns of `add_changes`: each office's changes get the numbers that end with `last[office]`."""
-        following = {office: last[office] - n for office, n in Counter(c.office for c in self.changes).items()}
-        numbers = []
+        feeds = sorted(pushed)
+        left, behind = Counter(pushed), []
         for change in self.changes:
-            following[change.office] += 1
-            numbers.append(following[change.office])
+            left[change.office] -= 1
+            behind.append(left[change.office])
         return {
+            "tally_offices": [key[0] for key, _ in moved],
+            "tally_boxes": [key[1] for key, _ in moved],
+            "tally_statuses": [key[2] for key, _ in moved],
+            "tally_ns": [n for _, n in moved],
+            "head_offices": heads,
+            "head_versions": [self.versions[office] for office in heads],
+            "feed_offices": feeds,
+            "feed_changes": [pushed[office] for office in feeds],
             "offices": [change.office for change in self.changes],
-            "change_nos": numbers,
+            "behind": behind,
             "events": [change.event for change in self.changes],
             "message_ids": [change.message_id for change in self.changes],
             "delivery_nos": [change.delivery_no for change in self.changes],

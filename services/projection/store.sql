@@ -1,5 +1,6 @@
 -- name: keep_facts
--- Keep what was heard; answers the events that are new here, and only those go on to the lists.
+-- Keep what was heard; answers the events that are new here, and only those go on to the lists, and whether these have
+-- a row for the message already.
 INSERT INTO fact (message_id, event_id, service, type, at, actor_kind, actor_id, sender, recipient, detail)
 SELECT message_id, event_id, service, type, at, actor_kind, actor_id, sender, recipient, detail
 FROM unnest(:message_ids::uuid[], :event_ids::uuid[], :services::text[], :types::text[], :ats::timestamptz[],
@@ -7,7 +8,10 @@ FROM unnest(:message_ids::uuid[], :event_ids::uuid[], :services::text[], :types:
     AS new (message_id, event_id, service, type, at, actor_kind, actor_id, sender, recipient, detail)
 ORDER BY message_id, event_id
 ON CONFLICT DO NOTHING
-RETURNING event_id;
+RETURNING event_id, message_id,
+    EXISTS (SELECT FROM sent s WHERE s.message_id = fact.message_id AND s.message_id BETWEEN :low AND :high) AS is_sent,
+    EXISTS (SELECT FROM received r WHERE r.message_id = fact.message_id AND r.message_id BETWEEN :low AND :high)
+        AS is_received;
 
 -- name: facts_of_messages
 -- Everything heard about some messages: for a row whose package came late, so that its changes are pushed then.
@@ -17,10 +21,6 @@ WHERE message_id = ANY(:ids::uuid[]) AND message_id BETWEEN :low AND :high
   AND (:box = 'sent' OR (service = 'storage'
                          AND (recipient IS NOT NULL OR type IN ('MessageHeld', 'MessageReleased'))))
 ORDER BY message_id, at, type, event_id;
-
--- name: known_sent
--- Which messages have a row in the send list.
-SELECT message_id FROM sent WHERE message_id = ANY(:ids::uuid[]) AND message_id BETWEEN :low AND :high;
 
 -- name: add_sent
 -- New rows of the send list, in key order; a row that another transaction made meanwhile is left to be merged.
@@ -84,10 +84,6 @@ FROM unnest(:message_ids::uuid[], :sequences::text[], :csv_versions::text[], :mo
     AS new (message_id, sequence, csv_version, months, kinds, sender_name, recipient_name, service_type, submitted_at,
             place, epoch, parts, manifest)
 WHERE sent.message_id = new.message_id AND sent.message_id BETWEEN :low AND :high;
-
--- name: known_received
--- Which messages have a row in the receive list.
-SELECT message_id FROM received WHERE message_id = ANY(:ids::uuid[]) AND message_id BETWEEN :low AND :high;
 
 -- name: add_received
 -- New rows of the receive list, in key order; a row that another transaction made meanwhile is left to be merged.
@@ -160,44 +156,43 @@ UPDATE received SET parked = :parked
 WHERE message_id = ANY(:ids::uuid[]) AND parked <> :parked
 RETURNING message_id, recipient AS office, delivery_no, submitted_at IS NOT NULL AS listed;
 
--- name: advance_tally!
--- Add to the counts of offices, in key order.
-INSERT INTO tally (office, box, status, n)
-SELECT office, box, status, n
-FROM unnest(:offices::text[], :boxes::text[], :statuses::text[], :ns::bigint[]) AS new (office, box, status, n)
-ORDER BY office, box, status
-ON CONFLICT (office, box, status) DO UPDATE SET n = tally.n + excluded.n;
-
--- name: advance_heads!
--- Count the facts that offices may see from now on, in key order.
-INSERT INTO head (office, version)
-SELECT office, version FROM unnest(:offices::text[], :versions::bigint[]) AS new (office, version)
-ORDER BY office
-ON CONFLICT (office) DO UPDATE SET version = head.version + excluded.version;
-
--- name: advance_feeds
--- Draw numbers for new changes, in key order; answers the last number of each office.
-INSERT INTO feed (office, change_no)
-SELECT office, changes FROM unnest(:offices::text[], :changes::bigint[]) AS new (office, changes)
-ORDER BY office
-ON CONFLICT (office) DO UPDATE SET change_no = feed.change_no + excluded.change_no
-RETURNING office, change_no;
-
--- name: add_changes!
--- Write new changes into the feeds.
-INSERT INTO change (office, change_no, event, message_id, delivery_no, at)
-SELECT office, change_no, event, message_id, delivery_no, at
-FROM unnest(:offices::text[], :change_nos::bigint[], :events::text[], :message_ids::uuid[], :delivery_nos::bigint[],
-            :ats::timestamptz[]) AS new (office, change_no, event, message_id, delivery_no, at);
+-- name: settle
+-- What a batch does to offices, each table in key order: add to their counts; count the facts that they may see from now
+-- on; draw numbers for their new changes and write those into their feeds (`behind`: how many follow in the same batch);
+-- tell waiting readers, at commit, whose lists have changed. Answers the last number of each feed.
+WITH counted AS (
+    INSERT INTO tally (office, box, status, n)
+    SELECT office, box, status, n
+    FROM unnest(:tally_offices::text[], :tally_boxes::text[], :tally_statuses::text[], :tally_ns::bigint[])
+        AS new (office, box, status, n)
+    ORDER BY office, box, status
+    ON CONFLICT (office, box, status) DO UPDATE SET n = tally.n + excluded.n
+), seen AS (
+    INSERT INTO head (office, version)
+    SELECT office, version FROM unnest(:head_offices::text[], :head_versions::bigint[]) AS new (office, version)
+    ORDER BY office
+    ON CONFLICT (office) DO UPDATE SET version = head.version + excluded.version
+), drawn AS (
+    INSERT INTO feed (office, change_no)
+    SELECT office, changes FROM unnest(:feed_offices::text[], :feed_changes::bigint[]) AS new (office, changes)
+    ORDER BY office
+    ON CONFLICT (office) DO UPDATE SET change_no = feed.change_no + excluded.change_no
+    RETURNING office, change_no
+), told AS (
+    INSERT INTO change (office, change_no, event, message_id, delivery_no, at)
+    SELECT new.office, drawn.change_no - new.behind, new.event, new.message_id, new.delivery_no, new.at
+    FROM unnest(:offices::text[], :behind::bigint[], :events::text[], :message_ids::uuid[], :delivery_nos::bigint[],
+                :ats::timestamptz[]) AS new (office, behind, event, message_id, delivery_no, at)
+    JOIN drawn ON drawn.office = new.office
+)
+SELECT office, change_no, NULL AS woken FROM drawn
+UNION ALL
+SELECT NULL, NULL, pg_notify('projection_lists', offices)::text FROM unnest(:wakes::text[]) AS wake (offices);
 
 -- name: trim_changes!
 -- Drop the oldest changes of feeds that have grown over their bound.
 DELETE FROM change USING unnest(:offices::text[], :upto::bigint[]) AS old (office, upto)
 WHERE change.office = old.office AND change.change_no <= old.upto;
-
--- name: wake!
--- Tell waiting readers, at commit, which offices' lists have changed.
-SELECT pg_notify('projection_lists', :offices);
 
 -- name: measure_pulse^
 -- Measure since when the oldest message that is not held has been on its way, and keep it.

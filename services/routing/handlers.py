@@ -38,7 +38,7 @@ class Route:
     async def apply(self, prepared: list[MessageAccepted], tx: Tx) -> Sequence[Event]:
         """Write down the verdicts that are new, and say them."""
         offices = await self._directory.get(
-            tx, {office for event in prepared for office in (event.sender, event.recipient)}
+            tx.db, {office for event in prepared for office in (event.sender, event.recipient)}
         )
         verdicts = {event.message_id: verdict(event, offices) for event in prepared}
         claimed = await self._sql.claim(

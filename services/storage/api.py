@@ -108,7 +108,9 @@ class Desk:
 
     async def file(self, caller: Caller, message_id: str, number: str, request: Request) -> Response:
         """One file, or a range of it (RFC 9110 sections 13 and 14)."""
-        holding = await self._open_to(caller, message_id)
+        conditional = "if-none-match" in request.headers or "range" in request.headers  # may be answered at once
+        find = self._mailbox.find if conditional else self._mailbox.known
+        holding = _still_open(caller, await find(caller, message_id))
         part = holding.part(number)
         manifest = await self._contents.manifest(holding)
         file = next(one for one in manifest.files if one.n == part.ordinal)
@@ -141,7 +143,7 @@ class Desk:
 
     async def zip(self, caller: Caller, message_id: str) -> Response:
         """All files of a message in one ZIP. Raises `Problem` TDK-NO-FILE for a message of text alone."""
-        holding = await self._open_to(caller, message_id)
+        holding = _still_open(caller, await self._mailbox.known(caller, message_id))
         parts = holding.package.parts
         if not parts:
             raise Problem("TDK-NO-FILE")
@@ -159,7 +161,7 @@ class Desk:
 
     async def receive(self, caller: Caller, message_id: str, given: ReceiptGiven) -> ReceiptAnswer:
         """Take a receipt: the first one turns the message 済, every later one gets the same answer."""
-        holding = await self._mailbox.find(caller, message_id)
+        holding = await self._mailbox.known(caller, message_id)
         if caller.office == holding.sender:
             raise Problem("TDK-NOT-RECIPIENT")
         manifest = await self._contents.manifest(holding)
@@ -187,17 +189,6 @@ class Desk:
         rows = await self._mailbox.accesses(caller, holding)
         return Accesses(items=[_access_item(row, caller.office) for row in rows])
 
-    async def _open_to(self, caller: Caller, message_id: str) -> Holding:
-        """A message whose content this office may still have. Raises `Problem` 404, 410."""
-        holding = await self._mailbox.find(caller, message_id)
-        refuse_if_gone(
-            sender=caller.office == holding.sender,
-            status=holding.status,
-            recalled_at=holding.recalled_at,
-            erased=holding.erased,
-        )
-        return holding
-
     async def _read(self, caller: Caller, holding: Holding, parts: Sequence[Part], manifest: Manifest) -> list[Opened]:
         """The files, also when the object was rewritten under another key since the message was looked up.
 
@@ -208,7 +199,7 @@ class Desk:
                 try:
                     return await self._contents.read(holding, parts, manifest)
                 except ContentGone:
-                    again = await self._open_to(caller, str(holding.message_id))
+                    again = _still_open(caller, await self._mailbox.find(caller, str(holding.message_id)))
                     if again.object_key == holding.object_key:
                         raise self._contents.lost(holding) from None
                     return await self._contents.read(again, parts, manifest)
@@ -253,6 +244,17 @@ class _CountedResponse(Response):
             await super().__call__(scope, receive, send)
         finally:
             self._sent()
+
+
+def _still_open(caller: Caller, holding: Holding) -> Holding:
+    """The message, if this office may still have its content. Raises `Problem` 410."""
+    refuse_if_gone(
+        sender=caller.office == holding.sender,
+        status=holding.status,
+        recalled_at=holding.recalled_at,
+        erased=holding.erased,
+    )
+    return holding
 
 
 def _access_item(row: Any, own_office: str) -> AccessItem:

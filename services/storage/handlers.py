@@ -39,7 +39,7 @@ class End:
 class Folded:
     """A batch by message: what comes into custody, what arrives (in log order), what ends."""
 
-    kept: dict[UUID, MessageSubmitted | MessageRouted] = dataclasses.field(default_factory=dict)
+    kept: dict[UUID, MessageSubmitted] = dataclasses.field(default_factory=dict)
     arriving: dict[UUID, MessageRouted] = dataclasses.field(default_factory=dict)
     ends: dict[UUID, End] = dataclasses.field(default_factory=dict)
 
@@ -67,7 +67,7 @@ class Keep:
         folded = Folded()
         for heard in batch:
             event = heard.event
-            if isinstance(event, MessageSubmitted | MessageRouted):
+            if isinstance(event, MessageSubmitted):
                 folded.kept.setdefault(event.message_id, event)
             if isinstance(event, MessageRouted):
                 folded.arriving.setdefault(event.message_id, event)
@@ -111,9 +111,13 @@ class Keep:
             )
 
     async def _arrive(self, arriving: dict[UUID, MessageRouted], ends: dict[UUID, End], tx: Tx) -> list[Event]:
-        locked = await self._sql.lock_custody(tx.db, message_ids=list(arriving))
+        asked = {"message_ids": list(arriving), "low": min(arriving), "high": max(arriving)}
+        locked = await self._sql.lock_custody(tx.db, **asked)
+        if len(locked) < len(arriving):  # routed before its submission was heard here
+            await self._keep(arriving.values(), tx)
+            locked = await self._sql.lock_custody(tx.db, **asked)
         wanted_back = {row["message_id"]: row for row in locked if row["recall_requested_at"] is not None}
-        ended = {row["message_id"] for row in await self._sql.ended_among(tx.db, message_ids=list(arriving))}
+        ended = {row["message_id"] for row in await self._sql.ended_among(tx.db, **asked)}
         claimed = await self._claim([event for key, event in arriving.items() if key not in ended], wanted_back, tx)
         back = [event for event in claimed if event.message_id in wanted_back]
         for event in back:
@@ -143,7 +147,6 @@ class Keep:
         by_recipient: dict[str, list[UUID]] = defaultdict(list)
         for event in claimed:
             by_recipient[event.recipient].append(event.message_id)
-        await self._sql.open_counters(tx.db, recipients=list(by_recipient))
         counters = await self._sql.lock_counters(tx.db, recipients=list(by_recipient))
         numbers: dict[UUID, Number] = {}
         last: dict[str, Number] = {}
@@ -155,14 +158,13 @@ class Keep:
         await self._sql.number_deliveries(
             tx.db,
             message_ids=list(numbers),
+            low=min(numbers),
+            high=max(numbers),
             numbers=[number.delivery_no for number in numbers.values()],
             times=[number.delivered_at for number in numbers.values()],
-        )
-        await self._sql.advance_counters(
-            tx.db,
             recipients=list(last),
-            numbers=[number.delivery_no for number in last.values()],
-            times=[number.delivered_at for number in last.values()],
+            last_numbers=[number.delivery_no for number in last.values()],
+            last_times=[number.delivered_at for number in last.values()],
         )
         return [_delivered(event, numbers[event.message_id]) for event in claimed]
 

@@ -1,6 +1,7 @@
 """What requests do to the rows of a message: find it, note who gets content, receive it, take it back."""
 
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,6 +20,12 @@ YOUNG = timedelta(minutes=1)
 
 LOOK_AGAIN_SECONDS = 0.05
 """Between two looks for a young message; the way through the services takes about as long."""
+
+FOUND_SECONDS_MAX = 5.0
+"""A message that was found is not looked up again for so long: its files and its receipt are asked for in a row."""
+
+FOUND_MAX = 1000
+"""So many found messages are remembered, a few kilobytes each."""
 
 _UUID_VERSION = 7
 
@@ -47,6 +54,25 @@ class Mailbox:
         self._ports = ports
         self._wait_seconds_max = wait_seconds_max
         self._sql: Statements = queries("services.storage")
+        self._found: OrderedDict[tuple[str, UUID], tuple[float, Holding]] = OrderedDict()
+
+    async def known(self, caller: Caller, message_id: str) -> Holding:
+        """As `find`, but as the message was up to five seconds ago.
+
+        Whose it is does not change, and who may see it once may see it always. What does change is judged again under
+        the delivery's lock by `note_access` and `receive`, without which no byte and no receipt goes out.
+        """
+        key = _uuid7(message_id)
+        now = self._ports.clock.monotonic()
+        at, holding = self._found.get((caller.office, key), (0.0, None))
+        if holding is not None and now - at <= FOUND_SECONDS_MAX:
+            return holding
+        holding = await self.find(caller, message_id)
+        self._found[caller.office, key] = (now, holding)
+        self._found.move_to_end((caller.office, key))
+        if len(self._found) > FOUND_MAX:
+            self._found.popitem(last=False)
+        return holding
 
     async def find(self, caller: Caller, message_id: str) -> Holding:
         """The message; one that is younger than a minute is waited for.
@@ -78,31 +104,38 @@ class Mailbox:
         """
         self._ports.crash.reach("storage.fetch.before-log")
         async with self._database.api(caller.office) as tx:
-            sender = caller.office == holding.sender
-            delivery = None if sender else await self._sql.lock_delivery(tx.db, message_id=holding.message_id)
-            end = await self._sql.end_of(tx.db, message_id=holding.message_id)
-            refuse_if_gone(
-                sender=sender,
-                status=delivery and delivery["status"],
-                recalled_at=delivery and delivery["recalled_at"],
-                erased=bool(end and end["erased"]),
-            )
-            await self._sql.log_access(
-                tx.db,
-                message_id=holding.message_id,
-                access_id=self._ports.ids.uuid7(),
-                sender=holding.sender,
-                recipient=holding.recipient,
-                office=caller.office,
-                user_id=caller.user_id,
-                what=what,
-                at=tx.now,
-            )
-            if delivery is not None and delivery["opened_at"] is None:
-                at = max(tx.now, delivery["delivered_at"])
-                await self._sql.open_content(tx.db, message_id=holding.message_id, at=at)
-                tx.say(ContentOpened(**_about(caller, holding), opened_at=at))
+            access = {
+                "message_id": holding.message_id,
+                "access_id": self._ports.ids.uuid7(),
+                "sender": holding.sender,
+                "recipient": holding.recipient,
+                "office": caller.office,
+                "user_id": caller.user_id,
+                "what": what,
+                "at": tx.now,
+            }
+            if caller.office == holding.sender:
+                end = await self._sql.end_of(tx.db, message_id=holding.message_id)
+                refuse_if_gone(sender=True, status=None, recalled_at=None, erased=bool(end and end["erased"]))
+                await self._sql.log_access(tx.db, **access)
+            else:
+                await self._note_recipient(tx, caller, holding, access)
         self._ports.crash.reach("storage.fetch.after-log")
+
+    async def _note_recipient(self, tx: Tx, caller: Caller, holding: Holding, access: dict[str, Any]) -> None:
+        delivery = await self._sql.lock_content(tx.db, message_id=holding.message_id)
+        refuse_if_gone(
+            sender=False,
+            status=delivery["status"],
+            recalled_at=delivery["recalled_at"],
+            erased=delivery["erased"],
+        )
+        if delivery["opened_at"] is not None:
+            await self._sql.log_access(tx.db, **access)
+            return
+        at = max(tx.now, delivery["delivered_at"])
+        await self._sql.log_first_access(tx.db, **access, opened_at=at)
+        tx.say(ContentOpened(**_about(caller, holding), opened_at=at))
 
     async def receive(
         self, caller: Caller, holding: Holding, *, hashes_match: bool, sign: Callable[[datetime], str]
@@ -114,11 +147,8 @@ class Mailbox:
         """
         self._ports.crash.reach("storage.receipt.before")
         async with self._database.api(caller.office) as tx:
-            delivery = await self._sql.lock_delivery(tx.db, message_id=holding.message_id)
-            end = await self._sql.end_of(tx.db, message_id=holding.message_id)
-            outcome = rules.receipt_outcome(
-                delivery["status"], erased=bool(end and end["erased"]), hashes_match=hashes_match
-            )
+            delivery = await self._sql.lock_content(tx.db, message_id=holding.message_id)
+            outcome = rules.receipt_outcome(delivery["status"], erased=delivery["erased"], hashes_match=hashes_match)
             if outcome == "again":
                 received = Received(delivery["downloaded_at"], delivery["receipt_sealed"])
             elif outcome == "now":

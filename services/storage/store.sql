@@ -18,15 +18,15 @@ ORDER BY message_id
 ON CONFLICT DO NOTHING;
 
 -- name: lock_custody
--- Lock messages in key order, so that none of them is recalled while it arrives.
+-- Lock messages in key order, so that none of them is recalled while it arrives; the bounds name their months.
 SELECT message_id, recall_requested_at, recall_reason_sealed FROM custody
-WHERE message_id = ANY(:message_ids::uuid[])
+WHERE message_id = ANY(:message_ids::uuid[]) AND message_id BETWEEN :low AND :high
 ORDER BY message_id
 FOR UPDATE;
 
 -- name: ended_among
 -- Which of these messages have come to an end already.
-SELECT message_id FROM ended WHERE message_id = ANY(:message_ids::uuid[]);
+SELECT message_id FROM ended WHERE message_id = ANY(:message_ids::uuid[]) AND message_id BETWEEN :low AND :high;
 
 -- name: claim_deliveries
 -- Make the mailbox rows of messages that arrive for the first time, and name those.
@@ -38,32 +38,26 @@ ORDER BY message_id
 ON CONFLICT DO NOTHING
 RETURNING message_id;
 
--- name: open_counters!
--- Make the counters of recipients that never had a delivery.
-INSERT INTO counter (recipient, last_no)
+-- name: lock_counters
+-- Lock the counters of recipients in key order, making those of recipients that never had a delivery.
+INSERT INTO counter AS known (recipient, last_no)
 SELECT recipient, 0 FROM unnest(:recipients::text[]) AS new (recipient)
 ORDER BY recipient
-ON CONFLICT DO NOTHING;
-
--- name: lock_counters
--- Lock the counters of recipients in key order.
-SELECT recipient, last_no, last_at FROM counter
-WHERE recipient = ANY(:recipients::text[])
-ORDER BY recipient
-FOR UPDATE;
+ON CONFLICT (recipient) DO UPDATE SET last_no = known.last_no
+RETURNING recipient, last_no, last_at;
 
 -- name: number_deliveries!
--- Give claimed rows their numbers and times (the second condition lets the planner skip other months).
+-- Give claimed rows their numbers and times, and write down the last of each counter (their rows are locked).
+WITH counted AS (
+    UPDATE counter SET last_no = drawn.last_no, last_at = drawn.last_at
+    FROM unnest(:recipients::text[], :last_numbers::bigint[], :last_times::timestamptz[])
+        AS drawn (recipient, last_no, last_at)
+    WHERE counter.recipient = drawn.recipient
+)
 UPDATE delivery SET status = 'delivered', delivery_no = drawn.delivery_no, delivered_at = drawn.delivered_at
 FROM unnest(:message_ids::uuid[], :numbers::bigint[], :times::timestamptz[])
     AS drawn (message_id, delivery_no, delivered_at)
-WHERE delivery.message_id = drawn.message_id AND delivery.message_id = ANY(:message_ids::uuid[]);
-
--- name: advance_counters!
--- Write down the last number and time of each counter (their rows are locked).
-UPDATE counter SET last_no = drawn.last_no, last_at = drawn.last_at
-FROM unnest(:recipients::text[], :numbers::bigint[], :times::timestamptz[]) AS drawn (recipient, last_no, last_at)
-WHERE counter.recipient = drawn.recipient;
+WHERE delivery.message_id = drawn.message_id AND delivery.message_id BETWEEN :low AND :high;
 
 -- name: find_message^
 -- One message as far as the calling office may see it.
@@ -84,6 +78,15 @@ SELECT status, delivery_no, delivered_at, opened_at, downloaded_at, receipt_seal
 WHERE message_id = :message_id
 FOR UPDATE;
 
+-- name: lock_content^
+-- The same, and whether the content is (being) erased.
+SELECT d.status, d.delivery_no, d.delivered_at, d.opened_at, d.downloaded_at, d.receipt_sealed, d.recalled_at,
+       e.erase_started_at IS NOT NULL AS erased
+FROM delivery d
+LEFT JOIN ended e ON e.message_id = d.message_id
+WHERE d.message_id = :message_id
+FOR UPDATE OF d;
+
 -- name: end_of^
 -- How a message ended, if it did, and whether its content is (being) erased.
 SELECT cause, erase_started_at IS NOT NULL AS erased FROM ended WHERE message_id = :message_id;
@@ -93,9 +96,13 @@ SELECT cause, erase_started_at IS NOT NULL AS erased FROM ended WHERE message_id
 INSERT INTO access_log (message_id, access_id, sender, recipient, office, user_id, what, at)
 VALUES (:message_id, :access_id, :sender, :recipient, :office, :user_id, :what, :at);
 
--- name: open_content!
--- The recipient is about to see content for the first time.
-UPDATE delivery SET opened_at = :at WHERE message_id = :message_id AND opened_at IS NULL;
+-- name: log_first_access!
+-- The same, when the recipient is about to see content for the first time.
+WITH logged AS (
+    INSERT INTO access_log (message_id, access_id, sender, recipient, office, user_id, what, at)
+    VALUES (:message_id, :access_id, :sender, :recipient, :office, :user_id, :what, :at)
+)
+UPDATE delivery SET opened_at = :opened_at WHERE message_id = :message_id AND opened_at IS NULL;
 
 -- name: download!
 -- The recipient holds every file.

@@ -76,7 +76,7 @@ class Checking:
         names = [file.name for file in upload.files]
         named = recipient_named(body, names)
         async with self._db.api(caller.office) as tx:
-            offices = await self._directory.get(tx, {caller.office, named or caller.office})
+            offices = await self._directory.get(tx.db, {caller.office, named or caller.office})
         sender = offices.get(caller.office)
         if sender is None:
             raise Problem("TDK-DIRECTORY-BEHIND", retry_after=1)

@@ -50,14 +50,11 @@ class Judge:
         messages = await self._fresh([heard.event for heard in batch])
         if not messages:
             return []
-        await self._directory.require(
+        offices = await self._directory.require(
             self._db,
             {(message.sender, message.sender_version) for message in messages}
             | {(message.recipient, message.recipient_version) for message in messages},
         )
-        async with self._db.worker() as tx:
-            numbers = {number for message in messages for number in (message.sender, message.recipient)}
-            offices = await self._directory.get(tx, numbers)
         judged: list[Judged] = []
         for share in _shares(messages):
             opened = await self._bundles.open(share)
@@ -88,8 +85,9 @@ class Judge:
 
     async def _fresh(self, messages: Sequence[MessageSubmitted]) -> list[MessageSubmitted]:
         """Those not judged before: a replay must not ask for contents that were erased since."""
-        async with self._db.worker() as tx:
-            rows = await _sql.judged(tx.db, message_ids=[message.message_id for message in messages])
+        ids = [message.message_id for message in messages]
+        async with self._db.connection() as db:
+            rows = await _sql.judged(db, message_ids=ids, low=min(ids), high=max(ids))
         known = {row["message_id"] for row in rows}
         return [message for message in messages if message.message_id not in known]
 

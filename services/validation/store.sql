@@ -1,6 +1,6 @@
 -- name: judged
 -- Which of these messages were judged before.
-SELECT message_id FROM judgement WHERE message_id = ANY(:message_ids::uuid[]);
+SELECT message_id FROM judgement WHERE message_id = ANY(:message_ids::uuid[]) AND message_id BETWEEN :low AND :high;
 
 -- name: claim
 -- Keep judgements; only those of messages that nobody judged before come back.

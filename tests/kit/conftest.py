@@ -47,7 +47,7 @@ async def topology(
     group = secrets.token_hex(4)
     monkeypatch.setattr(
         "todoke.relay.kafka.consumer_settings",
-        lambda service, instance: consumer_settings(service, instance) | {"group_id": f"todoke.{service}.{group}"},
+        lambda service, *more: consumer_settings(service, *more) | {"group_id": f"todoke.{service}.{group}"},
     )
     ports = Ports.real()
     derived = secrets_of_home(run_home, ports)

@@ -22,7 +22,7 @@ from todoke.relay.limits import (
     PARKS_IN_TEN_MINUTES_MAX,
 )
 from todoke.relay.metrics import ConsumerMetrics
-from todoke.relay.parking import Cause, Decisions, Parking, Raw
+from todoke.relay.parking import Cause, Decisions, Parking, Raw, decisions_of
 from todoke.relay.postgres import Database, DatabaseAway, Statements, TooSlow, Tx, queries
 from todoke.relay.steering import Log, Place
 
@@ -47,7 +47,7 @@ MIRROR_SECONDS = 1.0
 PASSED_SECONDS = 1.0
 """Offsets behind records that nobody here wants are written so often: hearing them again would change nothing."""
 
-PACE_SECONDS = 0.01
+PACE_SECONDS = 0.02
 """Polls that bring something begin so far apart: the first after a quiet time at once, a stream of them in batches."""
 
 
@@ -94,7 +94,7 @@ class Discipline:
         pace_seconds: float = PACE_SECONDS,
     ) -> None:
         self.service = service
-        self._pace_seconds = pace_seconds
+        self.pace_seconds = pace_seconds
         self._next_poll_at = 0.0
         self.topics, self._handler_of = _by_topic(handlers)
         self._wanted = {event.wire_type() for handler in handlers for event in handler.hears}
@@ -163,7 +163,7 @@ class Discipline:
         clock = self._ports.clock
         if (early := self._next_poll_at - clock.monotonic()) > 0:
             await clock.sleep(early)
-        self._next_poll_at = clock.monotonic() + self._pace_seconds
+        self._next_poll_at = clock.monotonic() + self.pace_seconds
         async with self._batch:
             before = {place: self.expected.get(place) for place in records}
             if self.breaker_open:
@@ -403,8 +403,7 @@ class Discipline:
         self._ports.crash.reach(f"{self.service}.prepared")
         traces = {heard.event.subject_id(): heard.traceparent for heard in batch}
         async with self._database.worker(traces) as tx:
-            await self._advance(tx, items)
-            await self._confirm(tx, subjects)
+            await self._advance(tx, items, subjects)
             for item in waiting:
                 await self.parking.keep(tx, item.subject, item.raw, "waits behind a held record")
             if batch:
@@ -413,31 +412,34 @@ class Discipline:
             self._stand_at(place, items_of_place[-1].raw.offset + 1)
         self._metrics.applied.inc(len(line))
 
-    async def _confirm(self, tx: Tx, subjects: Sequence[str]) -> None:
-        """Lock what was decided of these subjects. Raises `NotYet` if it is not what this process believed."""
-        truth = await self.parking.lock(tx, subjects)
+    async def _advance(self, tx: Tx, items: Mapping[Place, Sequence[_Item]], subjects: Sequence[str]) -> None:
+        """Write down how far this batch goes, and lock what was decided of its subjects.
+
+        Raises `Moved` if somebody else moved a partition, `NotYet` if the decisions are not those of our belief.
+        """
+        last = {place: line[-1].raw for place, line in items.items()}
+        rows = await self._sql.advance_and_lock(tx.db, **self._offsets(last), subjects=subjects)
+        _all_moved(last, [row for row in rows if row["topic"] is not None])
+        truth = decisions_of(rows)
         if truth != self._decisions.about(subjects):
             self._decisions = self._decisions.corrected(subjects, truth)
             raise NotYet("decisions changed")  # once more, with the truth
 
-    async def _advance(self, tx: Tx, items: Mapping[Place, Sequence[_Item]]) -> None:
-        await self._move(tx, {place: line[-1].raw for place, line in items.items()})
-
     async def _move(self, tx: Tx, last: Mapping[Place, Raw]) -> None:
         """Write down how far these partitions are heard. Raises `Moved` if somebody else moved one."""
+        _all_moved(last, await self._sql.advance(tx.db, **self._offsets(last)))
+
+    def _offsets(self, last: Mapping[Place, Raw]) -> dict[str, list[Any]]:
         places = sorted(last)
         raws = [last[place] for place in places]
-        rows = await self._sql.advance(
-            tx.db,
-            topics=[p.topic for p in places],
-            partitions=[p.partition for p in places],
-            expected=[self._stored[p] for p in places],
-            nexts=[raw.offset + 1 for raw in raws],
-            event_ids=[_identity(raw).event_id for raw in raws],
-            append_times=[raw.timestamp for raw in raws],
-        )
-        if len(rows) < len(places):
-            raise Moved(set(places) - {Place(row["topic"], row["partition"]) for row in rows})
+        return {
+            "topics": [p.topic for p in places],
+            "partitions": [p.partition for p in places],
+            "expected": [self._stored[p] for p in places],
+            "nexts": [raw.offset + 1 for raw in raws],
+            "event_ids": [_identity(raw).event_id for raw in raws],
+            "append_times": [raw.timestamp for raw in raws],
+        }
 
     # --- what nobody here wants ----------------------------------------------------------------------------------
 
@@ -521,8 +523,7 @@ class Discipline:
             await self._trip(error)
             return False
         async with self._database.worker() as tx:
-            await self._advance(tx, {place: [item]})
-            await self._confirm(tx, [item.subject])
+            await self._advance(tx, {place: [item]}, [item.subject])
             await self.parking.park(tx, handler, item.subject, item.raw, error, _about(item), cause)
         self._stand_at(place, item.raw.offset + 1)
         self._decisions = dataclasses.replace(self._decisions, held=self._decisions.held | {item.subject})
@@ -641,6 +642,12 @@ def _without_repeats(heard: Iterable[Heard[Any]]) -> Batch:
             seen.add(one.event_id)
             batch.append(one)
     return batch
+
+
+def _all_moved(places: Iterable[Place], rows: Sequence[Any]) -> None:
+    """Raise `Moved` for partitions that did not move because somebody else had moved them."""
+    if left := set(places) - {Place(row["topic"], row["partition"]) for row in rows}:
+        raise Moved(left)
 
 
 def _identity(raw: Raw) -> _Identity:

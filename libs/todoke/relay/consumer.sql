@@ -19,18 +19,27 @@ FROM unnest(:topics::text[], :partitions::integer[], :expected::bigint[], :nexts
 WHERE o.topic = n.topic AND o.partition = n.partition AND o.next = n.expected
 RETURNING o.topic, o.partition;
 
+-- name: advance_and_lock
+-- The same, and with it what was decided of the subjects at hand, under lock and in key order: a retry cannot overtake.
+WITH moved AS (
+    UPDATE consumer_offset o
+    SET next = n.next, event_id = n.event_id, append_time = n.append_time
+    FROM unnest(:topics::text[], :partitions::integer[], :expected::bigint[], :nexts::bigint[], :event_ids::text[],
+                :append_times::bigint[]) AS n (topic, partition, expected, next, event_id, append_time)
+    WHERE o.topic = n.topic AND o.partition = n.partition AND o.next = n.expected
+    RETURNING o.topic, o.partition
+), locked AS (
+    SELECT subject, state FROM hold WHERE subject = ANY(:subjects::text[]) ORDER BY subject FOR UPDATE
+)
+SELECT topic, partition, NULL::text AS subject, NULL::boolean AS is_held, NULL::text AS record FROM moved
+UNION ALL
+SELECT NULL, NULL, l.subject, l.state IN ('held', 'retry', 'discard'), g.record
+FROM locked l LEFT JOIN given_up g ON g.subject = l.subject;
+
 -- name: start_over!
 -- The log is not the one this offset was about: hear it from its beginning, which is harmless.
 UPDATE consumer_offset SET next = :next, event_id = NULL, append_time = NULL
 WHERE topic = :topic AND partition = :partition AND next = :expected;
-
--- name: lock_holds
--- What was decided of these subjects, under lock and in key order: a retry cannot overtake the batch at hand.
-WITH locked AS (
-    SELECT subject, state FROM hold WHERE subject = ANY(:subjects::text[]) ORDER BY subject FOR UPDATE
-)
-SELECT l.subject, l.state IN ('held', 'retry', 'discard') AS is_held, g.record
-FROM locked l LEFT JOIN given_up g ON g.subject = l.subject;
 
 -- name: park!
 -- Keep raw records until an operator decides about their subject.

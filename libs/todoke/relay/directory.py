@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from todoke.events import (
     Event,
@@ -64,26 +64,25 @@ class DirectoryKeeper:
 
 
 class Directory:
-    """Reads the copy. `tx` may be a worker's or an API's: office rows are public."""
+    """Reads the copy, on a worker's or an API's connection: office rows are public."""
 
     @staticmethod
-    async def get(tx: Tx, numbers: Iterable[str]) -> Mapping[str, OfficeRow]:
+    async def get(db: Any, numbers: Iterable[str]) -> Mapping[str, OfficeRow]:
         """The rows of these offices; unknown numbers are missing from the answer."""
-        rows = await _sql.rows(tx.db, offices=sorted(set(numbers)))
+        rows = await _sql.rows(db, offices=sorted(set(numbers)))
         return {
             row["office"]: OfficeRow(row["office"], row["version"], OfficeFacts.model_validate_json(row["facts"]))
             for row in rows
         }
 
-    @staticmethod
-    async def require(database: Database, versions: Iterable[tuple[str, int]]) -> None:
-        """Go on only when the copy is at least as new as the versions a submission was judged by.
+    async def require(self, database: Database, versions: Iterable[tuple[str, int]]) -> Mapping[str, OfficeRow]:
+        """The rows of these offices, once the copy is at least as new as the versions a submission was judged by.
 
         Raises `NotYet`: an older copy would turn a right number into "undeliverable".
         """
         wanted = tuple(versions)
         async with database.connection() as db:
-            rows = await _sql.versions(db, offices=sorted({number for number, _ in wanted}))
-        known = {row["office"]: row["version"] for row in rows}
-        if any(known.get(number, 0) < version for number, version in wanted):
+            rows = await self.get(db, (number for number, _ in wanted))
+        if any(number not in rows or rows[number].version < version for number, version in wanted):
             raise NotYet("directory")
+        return rows

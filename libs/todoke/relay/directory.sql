@@ -8,7 +8,3 @@ WHERE directory.version < excluded.version;
 -- name: rows
 -- The rows of these offices, as far as they are known.
 SELECT office, version, facts::text AS facts FROM directory WHERE office = ANY(:offices::text[]);
-
--- name: versions
--- Their versions only.
-SELECT office, version FROM directory WHERE office = ANY(:offices::text[]);

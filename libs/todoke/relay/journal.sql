@@ -5,7 +5,8 @@ WITH said AS (
     INSERT INTO journal (message_id, event_id, key, type, version, payload, traceparent, recorded_at)
     SELECT subject_id, event_id, key, type, version, payload, coalesce(traceparent, (
                SELECT told.traceparent FROM journal told
-               WHERE told.message_id = subject_id AND told.traceparent IS NOT NULL ORDER BY told.seq LIMIT 1
+               WHERE told.message_id = subject_id AND told.message_id BETWEEN :low AND :high
+                 AND told.traceparent IS NOT NULL ORDER BY told.seq LIMIT 1
            )), :recorded_at
     FROM unnest(:subject_ids::uuid[], :event_ids::uuid[], :keys::text[], :types::text[], :versions::smallint[],
                 :payloads::json[], :traceparents::text[])

@@ -282,8 +282,13 @@ def _reached(partition: int, written: Any, rows: Sequence[Outgoing]) -> Reached 
 # --- hearing -------------------------------------------------------------------------------------------------------
 
 
-def consumer_settings(service: str, instance: str) -> dict[str, Any]:
+UNHURRIED_SECONDS = 0.1
+"""A service whose batches are so far apart lets the broker collect for as long, instead of answering each event."""
+
+
+def consumer_settings(service: str, instance: str, pace_seconds: float) -> dict[str, Any]:
     """How every consumer is set: static membership, no automatic commit, from the earliest record."""
+    unhurried = pace_seconds >= UNHURRIED_SECONDS
     return {
         "group_id": f"todoke.{service}",
         "group_instance_id": f"{service}-{instance}",
@@ -293,7 +298,8 @@ def consumer_settings(service: str, instance: str) -> dict[str, Any]:
         "max_poll_interval_ms": MAX_POLL_INTERVAL_MS,
         "rebalance_timeout_ms": REBALANCE_MS,
         "max_partition_fetch_bytes": FETCH_BYTES_MAX,
-        "fetch_max_wait_ms": POLL_MS,
+        "fetch_max_wait_ms": min(POLL_MS, int(pace_seconds * 1000)) if unhurried else POLL_MS,
+        "fetch_min_bytes": FETCH_BYTES_MAX if unhurried else 1,
     }
 
 
@@ -368,7 +374,7 @@ class Hearing(ABC):
     def __init__(self, discipline: Discipline, servers: str, instance: str, log: FilteringBoundLogger) -> None:
         self.discipline = discipline
         self._servers = servers
-        self._settings = consumer_settings(discipline.service, instance)
+        self._settings = consumer_settings(discipline.service, instance, discipline.pace_seconds)
         self._log = log
         self.steering = _Steering(self._consumer)
         discipline.steer = self.steering
@@ -587,11 +593,12 @@ class Described:
     topics: tuple[str, ...]
     hears: tuple[type[Event], ...]
     says: tuple[type[Event], ...]
+    pace_seconds: float
 
     @property
     def settings(self) -> dict[str, Any]:
         """The settings with which its consumer runs."""
-        return consumer_settings(self.name, "1")
+        return consumer_settings(self.name, "1", self.pace_seconds)
 
 
 # --- reading without a group ---------------------------------------------------------------------------------------

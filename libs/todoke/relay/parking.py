@@ -76,6 +76,14 @@ class Decisions:
         return bool(self.given_up) and (subject, record_of_log(raw)) in self.given_up
 
 
+def decisions_of(rows: Sequence[Any]) -> Decisions:
+    """Decisions as `advance_and_lock` answers them: `subject`, `is_held`, and a given-up `record` or None."""
+    return Decisions(
+        frozenset(row["subject"] for row in rows if row["is_held"]),
+        frozenset((row["subject"], row["record"]) for row in rows if row["record"] is not None),
+    )
+
+
 class Parking:
     """The held subjects of one service. Only what an event can know is kept: ids, and the sealed raw record."""
 
@@ -97,14 +105,6 @@ class Parking:
         self._log = log
         self._says_holds = says_holds
         self._sql: Statements = queries("todoke.relay", "consumer.sql")
-
-    async def lock(self, tx: Tx, subjects: Sequence[str]) -> Decisions:
-        """What was decided of these subjects, locked until the transaction ends: no retry can overtake it."""
-        rows = await self._sql.lock_holds(tx.db, subjects=subjects)
-        return Decisions(
-            frozenset(row["subject"] for row in rows if row["is_held"]),
-            frozenset((row["subject"], row["record"]) for row in rows if row["record"] is not None),
-        )
 
     async def keep(self, tx: Tx, subject: str, raw: Raw, error: str) -> None:
         """Keep one raw record of a held subject."""

@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import contextvars
 import functools
-import inspect
+import operator
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,6 +14,7 @@ from uuid import UUID
 
 import aiosql
 import asyncpg
+from aiosql.types import SQLOperationType
 
 from todoke.events import Event, MessageEvent, Record, record_of
 from todoke.relay.clock import Ports
@@ -30,6 +31,9 @@ TRANSACTION_SECONDS_MAX = 30.0
 
 IDLE_IN_TRANSACTION_MS = 10_000
 """A process that stops in mid-transaction loses it: its locks must not hold up the one that takes over."""
+
+INACTIVE_SECONDS_MAX = 600
+"""A connection that nobody used for so long is closed; a new one has to plan its statements first."""
 
 STATEMENTS_CACHED = 300
 """Prepared statements kept per connection: more than any service has."""
@@ -77,13 +81,29 @@ class Statements:
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         statement = getattr(self._named, name)
-
-        async def run(db: Any, **values: Any) -> Any:
-            answer = statement(db, **values)
-            return [row async for row in answer] if inspect.isasyncgen(answer) else await answer
-
+        run = _runner(_WAYS[statement.operation], statement.sql, self._named.driver_adapter.var_sorted[name])
         setattr(self, name, run)
         return run
+
+
+_WAYS = {
+    SQLOperationType.SELECT: operator.attrgetter("fetch"),
+    SQLOperationType.SELECT_ONE: operator.attrgetter("fetchrow"),
+    SQLOperationType.SELECT_VALUE: operator.attrgetter("fetchval"),
+    SQLOperationType.INSERT_UPDATE_DELETE: operator.attrgetter("execute"),
+    SQLOperationType.SCRIPT: operator.attrgetter("execute"),
+}
+"""What asyncpg calls each kind of statement."""
+
+
+def _runner(way: Callable[[Any], Any], sql: str, names: Sequence[str]) -> Callable[..., Awaitable[Any]]:
+    """Runs one statement straight on asyncpg: aiosql's own way there costs as much again as asyncpg's part."""
+
+    def run(db: Any, **values: Any) -> Awaitable[Any]:
+        answer: Awaitable[Any] = way(db)(sql, *[values[name] for name in names])
+        return answer
+
+    return run
 
 
 @functools.cache
@@ -144,7 +164,8 @@ class Tx:
             "traceparents": [r.traceparent for r in records],
         }
         if about_message:
-            await _journal().say_about_messages(self.db, **values)
+            bounds = {"low": min(values["subject_ids"]), "high": max(values["subject_ids"])}
+            await _journal().say_about_messages(self.db, **bounds, **values)
         else:
             await _journal().say_about_offices(self.db, subjects=[r.subject for r in records], **values)
 
@@ -157,13 +178,16 @@ class Tx:
 class Database:
     """The schema of one service, reached as its worker (all rows) or as its API (row-level security)."""
 
-    def __init__(self, service: str, pools: Mapping[str, asyncpg.Pool], ports: Ports, dsn: str) -> None:
+    def __init__(
+        self, service: str, pools: Mapping[str, asyncpg.Pool], ports: Ports, dsn: str, ear: "Ear | None" = None
+    ) -> None:
         self.service = service
         self.ports = ports
         self.said: Callable[[], None] = lambda: None
         """Called after each commit that said something: wakes the relay."""
         self._pools = pools
         self._dsn = dsn
+        self._ear = ear or Ear()
 
     @classmethod
     async def open(
@@ -175,12 +199,13 @@ class Database:
         ports: Ports,
         size: int = 8,
         lists: str = "lists",
+        ear: "Ear | None" = None,
     ) -> "Database":
         """Prepare the pools; connections are made when needed, so the server may still be away.
 
         `address` is any DSN of the server and database; user and password come from the role. What can be built anew
         may stand in a schema of its own, `SERVICE_lists`, where names are looked up first; where there is none,
-        PostgreSQL passes it over. `lists` names another one.
+        PostgreSQL passes it over. `lists` names another one. `ear` is the one that the services of a process share.
         """
         pools = {}
         for kind in ("worker", "api"):
@@ -195,17 +220,21 @@ class Database:
                 command_timeout=COMMAND_SECONDS_MAX,
                 statement_cache_size=STATEMENTS_CACHED,
                 reset=_tidy,
-                max_inactive_connection_lifetime=60,
+                max_inactive_connection_lifetime=INACTIVE_SECONDS_MAX,
                 server_settings={
                     "search_path": f"{service}_{lists}, {service}",
                     "application_name": role,
                     "timezone": "UTC",
                     "jit": "off",
+                    # Custom plans of a table by months look cheaper than the one for all months, so PostgreSQL would
+                    # plan such statements anew each time, which costs more than they do. Ours name the months by
+                    # comparisons, which leave the others out when the statement begins.
+                    "plan_cache_mode": "force_generic_plan",
                     "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
                     "transaction_timeout": str(int(1000 * TRANSACTION_SECONDS_MAX)),
                 },
             )
-        return cls(service, pools, ports, address)
+        return cls(service, pools, ports, address, ear)
 
     async def close(self) -> None:
         """Close every connection, hard after two seconds."""
@@ -233,6 +262,20 @@ class Database:
         with self._away():
             async with self._pools["worker"].acquire(timeout=CONNECT_SECONDS_MAX) as db:
                 yield db
+
+    @contextlib.asynccontextmanager
+    async def public(self) -> AsyncIterator[Any]:
+        """An API connection without a transaction, for single statements about public rows. Raises `DatabaseAway`."""
+        with self._away():
+            async with self._pools["api"].acquire(timeout=CONNECT_SECONDS_MAX) as db:
+                yield db
+
+    async def hear(self, channel: str, heard: Callable[[str], None]) -> None:
+        """Call `heard` with the payload of each NOTIFY until cancelled.
+
+        It is called with "" at the beginning and after each lost connection: something may have been missed.
+        """
+        await self._ear.listen(self, channel, heard)
 
     @contextlib.asynccontextmanager
     async def _transaction(self, kind: str, office: str | None, traces: Mapping[UUID, str | None]) -> AsyncIterator[Tx]:
@@ -310,44 +353,72 @@ async def administrator(dsn: str) -> AsyncIterator[Any]:
         await db.close()
 
 
-class Listener:
-    """A connection of its own that hears NOTIFY; it comes back by itself after a lost connection."""
+class Ear:
+    """The connection on which a process hears NOTIFY, for all its services; it comes back by itself when it is lost.
 
-    def __init__(self, database: Database, channel: str, heard: Callable[[str], None]) -> None:
-        self._database = database
-        self._channel = channel
-        self._heard = heard
+    One is enough, and more are dear: PostgreSQL wakes every connection that listens to anything for every NOTIFY in
+    the database.
+    """
 
-    async def run(self) -> None:
-        """Listen until cancelled. After each (re)connection `heard("")` is called: something may have been missed."""
-        clock = self._database.ports.clock
-        while True:
-            try:
-                async with self._database.connection() as db:
-                    await self._listen(db)
-            except DatabaseAway:
-                pass
-            await clock.sleep(0.5)
+    def __init__(self) -> None:
+        self._heard: dict[str, list[Callable[[str], None]]] = {}
+        self._open: set[str] = set()
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
 
-    async def _listen(self, db: Any) -> None:
-        lost = asyncio.Event()
-
-        def ended(*_: object) -> None:
-            lost.set()
-
-        def told(*notification: Any) -> None:
-            self._heard(notification[3])
-
-        db.add_termination_listener(ended)
-        await db.add_listener(self._channel, told)
+    async def listen(self, database: Database, channel: str, heard: Callable[[str], None]) -> None:
+        """See `Database.hear`. The first listener's database lends the connection."""
+        self._heard.setdefault(channel, []).append(heard)
+        self._changed.set()
+        if channel in self._open:
+            heard("")
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(database), name="ear")
         try:
-            self._heard("")
-            await lost.wait()
+            await asyncio.shield(self._task)
         finally:
-            db.remove_termination_listener(ended)
-            if not db.is_closed():
-                with contextlib.suppress(*_AWAY):  # it may be the server that went, and the cancellation must pass
-                    await db.remove_listener(self._channel, told)
+            self._heard[channel].remove(heard)
+            if not self._heard[channel]:
+                del self._heard[channel]
+            if not self._heard:
+                self._task.cancel()
+                await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self, database: Database) -> None:
+        while True:
+            with contextlib.suppress(DatabaseAway):
+                async with database.connection() as db:
+                    await self._follow(db)
+            await database.ports.clock.sleep(0.5)
+
+    async def _follow(self, db: Any) -> None:
+        """Listen to whatever somebody waits for, until the connection is lost."""
+        db.add_termination_listener(self._ended)
+        try:
+            while not db.is_closed():
+                self._changed.clear()
+                for channel in self._heard.keys() - self._open:
+                    await db.add_listener(channel, self._told)
+                    self._open.add(channel)
+                    self._ring(channel, "")
+                await self._changed.wait()
+        finally:
+            db.remove_termination_listener(self._ended)
+            opened, self._open = self._open, set()
+            with contextlib.suppress(*_AWAY):  # it may be the server that went, and the cancellation must pass
+                for channel in opened:
+                    if not db.is_closed():
+                        await db.remove_listener(channel, self._told)
+
+    def _ended(self, *_: object) -> None:
+        self._changed.set()
+
+    def _told(self, _db: object, _pid: object, channel: str, payload: str) -> None:
+        self._ring(channel, payload)
+
+    def _ring(self, channel: str, payload: str) -> None:
+        for heard in tuple(self._heard.get(channel, ())):
+            heard(payload)
 
 
 def connection_target(dsn: str) -> dict[str, Any]:

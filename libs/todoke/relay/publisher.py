@@ -21,7 +21,7 @@ from todoke.relay.clock import Ports
 from todoke.relay.faults import Transient
 from todoke.relay.limits import OUTBOX_ROWS_MAX, RELAY_IDLE_SECONDS_MAX
 from todoke.relay.metrics import Metrics
-from todoke.relay.postgres import Database, DatabaseAway, Listener, Statements, queries
+from todoke.relay.postgres import Database, DatabaseAway, Statements, queries
 
 LEASE_SECONDS = 4.0
 """How long another process waits before it leads in the place of one that says nothing."""
@@ -29,7 +29,7 @@ LEASE_SECONDS = 4.0
 LEASE_RENEWED_AFTER_SECONDS = 1.0
 """The leader says again so often that it lives."""
 
-PACE_SECONDS = 0.005
+PACE_SECONDS = 0.01
 """Rounds begin so far apart: the first after a quiet time at once, a stream of events in batches."""
 
 NOTIFY_PAUSE_SECONDS = 0.002
@@ -138,11 +138,14 @@ class Publisher:
         elif self._notifying is None or self._notifying.done():
             self._notifying = asyncio.get_running_loop().create_task(self._notify())
 
+    def _told(self, _: str) -> None:
+        """Another process has written to the outbox. Whoever follows only looks whether the leader still lives."""
+        if self._leads:
+            self._woken.set()
+
     async def run(self) -> None:
         """Relay until cancelled."""
-        listener = asyncio.create_task(
-            Listener(self._database, self.channel, lambda _: self._woken.set()).run(), name=f"{self._service}-listen"
-        )
+        listener = asyncio.create_task(self._database.hear(self.channel, self._told), name=f"{self._service}-listen")
         try:
             await self._rounds()
         finally:

@@ -19,7 +19,7 @@ from todoke.relay.directory import Directory, DirectoryKeeper
 from todoke.relay.handler import Batch, Handler, Heard, Timer
 from todoke.relay.metrics import Metrics
 from todoke.relay.objects import KeyObjects, Objects
-from todoke.relay.postgres import Database
+from todoke.relay.postgres import Database, Ear
 from todoke.relay.rates import RateLimits
 from todoke.relay.reports import last_was_clean
 from todoke.relay.restore import Inspect, Restore
@@ -84,6 +84,7 @@ class Shared:
         self.ports = ports
         self.objects = objects
         self.metrics = Metrics()
+        self.ear = Ear()
         self.root = RootKey.load_or_create(settings.keys / "root.key", ports.ids)
         self.secrets = Secrets(self.root.material)
         self.seal = Sealer(ports.ids)
@@ -117,6 +118,7 @@ class Shared:
             address=self.settings.postgres.get_secret_value(),
             passwords=self.secrets.password,
             ports=self.ports,
+            ear=self.ear,
         )
         return Runtime(name, self, database)
 

@@ -19,8 +19,8 @@ from todoke.events import MessageEvent
 from todoke.relay.clock import Ports
 from todoke.relay.handler import Handler, Heard
 from todoke.relay.kafka import ensure_topics
-from todoke.relay.parking import Parking
-from todoke.relay.postgres import Database
+from todoke.relay.parking import decisions_of
+from todoke.relay.postgres import Database, queries
 from todoke.relay.service import Shared
 from todoke.relay.testing import ManualClock, Stage, heard
 from todoke.relay.tokens import Claims
@@ -424,9 +424,10 @@ async def test_what_an_operator_gave_up_is_not_asked_for_again(
         await tables.give_up(tx.db)
     await operator.did("POST")
     async with beside.worker() as tx:
-        known = await Parking("projection", (), beside, tx.ports, projection.runtime.log, says_holds=False).lock(
-            tx, ["held", "given up"]
-        )
+        consumer = queries("todoke.relay", "consumer.sql")
+        offsets = ("topics", "partitions", "expected", "nexts", "event_ids", "append_times")
+        nowhere: dict[str, list[Any]] = {column: [] for column in offsets}
+        known = decisions_of(await consumer.advance_and_lock(tx.db, **nowhere, subjects=["held", "given up"]))
     assert known.held == frozenset()
     assert known.given_up == {("given up", "event")}
 

@@ -274,3 +274,19 @@ async def test_names_of_files_stay_inside_the_sealed_fields(
             everything += str(await tx.db.fetch(f"SELECT * FROM {table}"))  # noqa: S608
     for secret in (*FILES, "よろしく", *sent.hashes):
         assert secret not in everything
+
+
+async def test_what_was_found_a_moment_ago_is_judged_again_before_its_bytes_go(
+    sent: Any, office: Callable[..., Any]
+) -> None:
+    first = await office(RECIPIENT).get(f"{sent.url}/files/1")
+    assert (await office(SENDER).recall(sent)).status_code == 200
+    held = {"If-None-Match": first.headers["etag"]}
+    for answer in (
+        await office(RECIPIENT).get(f"{sent.url}/files/1"),
+        await office(RECIPIENT).get(f"{sent.url}/files/2"),
+        await office(RECIPIENT).get(f"{sent.url}/files/1", **held),
+        await office(RECIPIENT).get(f"{sent.url}/zip"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (410, "TDK-RECALLED")
+    assert (await office(STRANGER).get(f"{sent.url}/files/1")).status_code == 404
