@@ -1,6 +1,6 @@
 -- name: keep_facts
 -- Keep what was heard; answers the events that are new here, and only those go on to the lists, and whether these have
--- a row for the message already.
+-- a row for the message already (no EXISTS: it would be planned twice over all months).
 INSERT INTO fact (message_id, event_id, service, type, at, actor_kind, actor_id, sender, recipient, detail)
 SELECT message_id, event_id, service, type, at, actor_kind, actor_id, sender, recipient, detail
 FROM unnest(:message_ids::uuid[], :event_ids::uuid[], :services::text[], :types::text[], :ats::timestamptz[],
@@ -9,8 +9,8 @@ FROM unnest(:message_ids::uuid[], :event_ids::uuid[], :services::text[], :types:
 ORDER BY message_id, event_id
 ON CONFLICT DO NOTHING
 RETURNING event_id, message_id,
-    EXISTS (SELECT FROM sent s WHERE s.message_id = fact.message_id AND s.message_id BETWEEN :low AND :high) AS is_sent,
-    EXISTS (SELECT FROM received r WHERE r.message_id = fact.message_id AND r.message_id BETWEEN :low AND :high)
+    (SELECT true FROM sent s WHERE s.message_id = fact.message_id AND s.message_id BETWEEN :low AND :high) AS is_sent,
+    (SELECT true FROM received r WHERE r.message_id = fact.message_id AND r.message_id BETWEEN :low AND :high)
         AS is_received;
 
 -- name: facts_of_messages

@@ -363,6 +363,7 @@ class Ear:
     def __init__(self) -> None:
         self._heard: dict[str, list[Callable[[str], None]]] = {}
         self._open: set[str] = set()
+        self._lost = False
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -393,9 +394,10 @@ class Ear:
 
     async def _follow(self, db: Any) -> None:
         """Listen to whatever somebody waits for, until the connection is lost."""
+        self._lost = False
         db.add_termination_listener(self._ended)
         try:
-            while not db.is_closed():
+            while not self._lost:
                 self._changed.clear()
                 for channel in self._heard.keys() - self._open:
                     await db.add_listener(channel, self._told)
@@ -403,14 +405,15 @@ class Ear:
                     self._ring(channel, "")
                 await self._changed.wait()
         finally:
-            db.remove_termination_listener(self._ended)
             opened, self._open = self._open, set()
-            with contextlib.suppress(*_AWAY):  # it may be the server that went, and the cancellation must pass
-                for channel in opened:
-                    if not db.is_closed():
+            if not self._lost:  # a lost connection is not ours any more, and must not be touched
+                db.remove_termination_listener(self._ended)
+                with contextlib.suppress(*_AWAY):  # the server may go just now, and the cancellation must pass
+                    for channel in opened:
                         await db.remove_listener(channel, self._told)
 
     def _ended(self, *_: object) -> None:
+        self._lost = True
         self._changed.set()
 
     def _told(self, _db: object, _pid: object, channel: str, payload: str) -> None:
