@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.stack import Stack
 from tests.faults.traffic import Traffic, until
-from todoke.relay.kafka import SESSION_MS
+from todoke.relay.membership import SESSION_MS
 
 
 @pytest.mark.parametrize("service", ["routing", "storage", "projection"])

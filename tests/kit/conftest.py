@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import Alone
 from tests.kit.topology import EFFECTS, Topology
 from todoke.relay.clock import Ports
-from todoke.relay.kafka import consumer_settings
+from todoke.relay.membership import consumer_settings
 from todoke.relay.operating import Operating
 from todoke.relay.operating_api import operator_routes
 from todoke.relay.postgres import administrator

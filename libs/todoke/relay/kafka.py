@@ -35,21 +35,16 @@ from todoke.events import Event, topic_of, topic_settings
 from todoke.relay.consumer import Discipline, Place
 from todoke.relay.faults import Transient
 from todoke.relay.limits import BATCH_RECORDS_MAX, KAFKA_BATCH_BYTES_MAX
+from todoke.relay.membership import FETCH_BYTES_MAX, POLL_MS, consumer_settings
 from todoke.relay.publisher import OutcomeUnknown, Outgoing, Reached, Sent, further
 
 PATIENCE_SECONDS = 30.0
 """An idempotent batch waits for its broker; only after this long is the outcome called unknown."""
 
 CONNECT_SECONDS = 5.0
-SESSION_MS = 6_000
-HEARTBEAT_MS = 1_000
-REBALANCE_MS = 10_000
-POLL_MS = 500
 METADATA_MS = 15_000
 """A topic that was made after a consumer had started is noticed after this long (the library's default: 5 minutes)."""
 
-MAX_POLL_INTERVAL_MS = 60_000
-FETCH_BYTES_MAX = 1 << 20
 KEYS_CACHED = 100_000
 """Partitions of keys kept: the pure-Python murmur2 is worth remembering, 250,000 offices are not all busy at once."""
 
@@ -280,27 +275,6 @@ def _reached(partition: int, written: Any, rows: Sequence[Outgoing]) -> Reached 
 
 
 # --- hearing -------------------------------------------------------------------------------------------------------
-
-
-UNHURRIED_SECONDS = 0.1
-"""A service whose batches are so far apart lets the broker collect for as long, instead of answering each event."""
-
-
-def consumer_settings(service: str, instance: str, pace_seconds: float) -> dict[str, Any]:
-    """How every consumer is set: static membership, no automatic commit, from the earliest record."""
-    unhurried = pace_seconds >= UNHURRIED_SECONDS
-    return {
-        "group_id": f"todoke.{service}",
-        "group_instance_id": f"{service}-{instance}",
-        "auto_offset_reset": "earliest",
-        "session_timeout_ms": SESSION_MS,
-        "heartbeat_interval_ms": HEARTBEAT_MS,
-        "max_poll_interval_ms": MAX_POLL_INTERVAL_MS,
-        "rebalance_timeout_ms": REBALANCE_MS,
-        "max_partition_fetch_bytes": FETCH_BYTES_MAX,
-        "fetch_max_wait_ms": min(POLL_MS, int(pace_seconds * 1000)) if unhurried else POLL_MS,
-        "fetch_min_bytes": FETCH_BYTES_MAX if unhurried else 1,
-    }
 
 
 class _Steering:
