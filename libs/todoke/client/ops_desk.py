@@ -29,7 +29,7 @@ T = TypeVar("T")
 OPERATOR_URL = "http://127.0.0.1:8081"
 """The operators' listener of `todoke up`: its port is the offices' plus one."""
 
-SERVICES = ("registry", "ingest", "validation", "routing", "storage", "notification", "projection")
+SERVICES = ("registry", "ingest", "validation", "routing", "storage", "notification", "projection", "portal")
 """Every service, in the order of the flow."""
 
 ONE_SERVICE = click.argument("service", type=click.Choice(sorted(SERVICES)))

@@ -1,6 +1,6 @@
 """Which topic each service writes, and how topics are made."""
 
-SERVICES = ("registry", "ingest", "validation", "routing", "storage", "notification", "projection")
+SERVICES = ("registry", "ingest", "validation", "routing", "storage", "notification", "projection", "portal")
 """Every service that has a topic, in the order of the flow."""
 
 PARTITIONS_LAPTOP = 6

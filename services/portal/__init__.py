@@ -1,0 +1,6 @@
+"""Hears: nothing.
+
+Says: OperatorActed.
+
+Owns: nothing.
+"""

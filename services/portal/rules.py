@@ -1,0 +1,1 @@
+"""What portal decides, as pure functions."""

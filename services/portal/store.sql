@@ -1,0 +1,1 @@
+-- Every statement of portal: `-- name: WHAT`, a sentence, the SQL.
