@@ -12,6 +12,12 @@ RUN /opt/todoke/bin/pip install --no-cache-dir --require-hashes --only-binary :a
 COPY pyproject.toml README.md LICENSE THIRD-PARTY-NOTICES.md ./
 COPY libs libs
 COPY services services
+COPY tools/assets.py tools/assets.py
+COPY requirements/node.txt requirements/node.txt
+# What the screens are made of; Node stays in this stage.
+RUN python -m venv /opt/node \
+    && /opt/node/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements/node.txt \
+    && /opt/node/bin/python tools/assets.py
 RUN /opt/todoke/bin/pip install --no-cache-dir --no-deps --no-build-isolation --no-index .
 
 FROM python:${PYTHON}

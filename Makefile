@@ -15,7 +15,7 @@ WHOLE := tests/services/client/test_whole.py
 # Runs a command and says how long it took: $(call timed,what,command)
 timed = @printf '\n── %s\n' '$(1)'; began=$$SECONDS; $(2); printf '── %s: %d s\n' '$(1)' $$((SECONDS - began))
 
-.PHONY: help run test check bench lint types house golden service setup dev peer browser curl lock soak notices apidocs
+.PHONY: help run test check bench lint types house golden service setup dev peer browser curl lock soak notices apidocs screens
 
 help: ## say what each target does
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -27,12 +27,12 @@ test: setup dev ## lint, types, house rules, all tests; the time of each part
 	$(call timed,lint,$(MAKE) lint)
 	$(call timed,types,$(MAKE) types)
 	$(call timed,house,$(MAKE) house)
-	@if [ -d tests/screens ]; then $(MAKE) browser; fi
-	@$(MAKE) curl
+	@$(MAKE) browser curl
 	$(call timed,unit$(comma) services$(comma) kit$(comma) engines,$(BIN)/pytest tests/unit tests/services tests/kit tests/engines --ignore=$(WHOLE) --durations=10)
 	$(call timed,spine,$(BIN)/pytest -n0 tests/spine $(WHOLE))
 	$(call timed,faults,$(BIN)/pytest -n0 tests/faults)
 	$(call timed,races,$(BIN)/pytest -n0 tests/races)
+	$(call timed,screens,$(BIN)/pytest -n0 tests/screens)
 
 check: setup dev ## what to run before a commit: lint, types, house rules, tests without engines
 	@$(MAKE) lint types house
@@ -52,6 +52,9 @@ types: dev ## mypy, strict
 house: dev ## the house rules that no linter knows
 	@$(BIN)/pytest tests/house -q
 
+screens: setup dev browser ## write a picture of each screen to docs/screens
+	@$(BIN)/pytest -n0 tests/screens --pictures
+
 golden: setup dev ## write the golden files that new event versions lack (never changes one)
 	@$(BIN)/python -m tools.golden
 
@@ -70,7 +73,7 @@ notices: setup dev ## write THIRD-PARTY-NOTICES.md from what is installed
 
 # --- installing ---------------------------------------------------------------------------------------------------------
 
-setup: .venv/.jars ## install what it needs to run, and nothing else
+setup: .venv/.jars .venv/.assets ## install what it needs to run, and nothing else
 
 .venv/.made:
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed: put it on PATH or say make PYTHON=…' >&2; exit 1; }
@@ -89,6 +92,13 @@ setup: .venv/.jars ## install what it needs to run, and nothing else
 .venv/.jars: libs/todoke/engines/kafka-jars.txt .venv/.todoke
 	@echo 'fetching Kafka where the cache lacks it …'
 	@$(BIN)/python -m todoke.engines
+	@touch $@
+
+# Node is needed here only: from PATH, else from a package of PyPI. Nothing of it runs later.
+.venv/.assets: services/portal/static_src/package-lock.json tools/assets.py \
+		$(wildcard services/portal/static_src/*.css services/portal/static_src/*.js) .venv/.todoke $(LOCK)/node.txt
+	@command -v npm >/dev/null || $(PIP) install --require-hashes --only-binary :all: -r $(LOCK)/node.txt
+	@$(BIN)/python -m tools.assets
 	@touch $@
 
 dev: .venv/.dev
@@ -133,3 +143,5 @@ lock: .venv-lock/.made ## pin every dependency anew, with hashes
 	@$(COMPILE) $(LOCK)/run.in --output-file $(LOCK)/run.txt
 	@$(COMPILE) $(LOCK)/dev.in --output-file $(LOCK)/dev.txt
 	@$(COMPILE) $(LOCK)/peer.in --output-file $(LOCK)/peer.txt
+	@$(COMPILE) $(LOCK)/node.in --output-file $(LOCK)/node.txt
+	@$(BIN)/python -m tools.assets --lock

@@ -110,7 +110,10 @@ class Supervisor:
     def _tell(self, seconds: float) -> None:
         if self._stopping:
             return
-        lines = [f"届け Todoke is ready after {seconds:.1f} s: {self.address}   (Ctrl-C stops it)"]
+        lines = [
+            f"届け Todoke is ready after {seconds:.1f} s: {self.address}   (Ctrl-C stops it)",
+            f"  the portal: {self.address}/   the API: {self.address}/v1",
+        ]
         if self._demo:
             document = json.loads((self.home / "demo.json").read_text(encoding="utf-8"))
             lines += ["", "Practice logins (also in " + str(self.home / "demo.json") + "):"]

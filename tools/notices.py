@@ -1,6 +1,7 @@
 """THIRD-PARTY-NOTICES.md: whose work Todoke stands on, and under which licences.
 
-It lists what `requirements/run.txt` installs on Linux and Kafka's jars: what somebody who runs Todoke has on the disk.
+It lists what `requirements/run.txt` installs on Linux, what the portal's pages carry, and Kafka's jars: what somebody
+who runs Todoke has on the disk.
 """
 
 import argparse
@@ -76,9 +77,20 @@ def page() -> str:
     }
     rows = [_HEAD, "## Python packages", "", "| package | licence |", "| --- | --- |"]
     rows += [f"| {licences[name][0]} | {_short(licences[name][1])} |" for name in sorted(locked())]
+    rows += ["", "## In the portal's pages", "", "| package | licence |", "| --- | --- |", *_npm()]
     rows += ["", "## Java libraries (Apache Kafka and what it needs)", "", "| library | licence |", "| --- | --- |"]
     rows += [f"| {jar.group}:{jar.artifact} | {_JAR_LICENCES.get(jar.group, 'Apache-2.0')} |" for jar in listed()]
     return "\n".join(rows) + "\n"
+
+
+def _npm() -> list[str]:
+    """The rows of the npm packages that reach a browser: those of the lock file that are not for tests only."""
+    lock = json.loads((ROOT / "services/portal/static_src/package-lock.json").read_text(encoding="utf-8"))
+    return [
+        f"| {path.removeprefix('node_modules/')} | {package['license']} |"
+        for path, package in sorted(lock["packages"].items())
+        if path and not package.get("dev")
+    ]
 
 
 def _short(licence: str) -> str:

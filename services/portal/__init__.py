@@ -2,5 +2,5 @@
 
 Says: OperatorActed.
 
-Owns: nothing.
+Owns: browsers' sessions.
 """

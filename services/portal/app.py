@@ -1,10 +1,61 @@
-"""The wiring of portal."""
+"""The wiring of the portal."""
 
+from services.portal.apis import Api
+from services.portal.forms import Csrf
+from services.portal.frame import Frames
+from services.portal.pages import Assets, Pages
+from services.portal.portal import Portal
+from services.portal.screens import entry, files, received, sent, top
+from services.portal.visitors import Visitors
+from services.portal.websessions import WebSessions
 from todoke.events import OperatorActed
-from todoke.relay.service import Runtime, Service
+from todoke.relay.network import PORTAL_SECRET_LABEL, Networks
+from todoke.relay.service import Runtime, Service, Timer
+
+SWEEP_SECONDS = 3600.0
+
+VERSION = "1.0.0"
+"""As the login says it."""
 
 
 def build(runtime: Runtime) -> Service:
-    """Portal: what it says, hears and serves."""
-    runtime.log.debug("wired")
-    return Service(name="portal", says=(OperatorActed,))
+    """portal: the screens of the offices' staff, over the public API."""
+    portal = _portal(runtime)
+    return Service(
+        name="portal",
+        says=(OperatorActed,),
+        routers=(
+            *entry.routers(portal),
+            top.router(portal),
+            received.router(portal),
+            sent.router(portal),
+            files.router(portal),
+        ),
+        operator_routers=(files.router(portal),),
+        timers=(Timer("sessions", SWEEP_SECONDS, portal.sessions.sweep),),
+        stop=portal.api.close,
+    )
+
+
+def _portal(runtime: Runtime) -> Portal:
+    settings, ports = runtime.settings.portal, runtime.ports
+    secret = runtime.secrets.hmac_key(PORTAL_SECRET_LABEL)
+    api = Api(settings.api or runtime.settings.address, secret)
+    sessions = WebSessions(runtime.db, runtime.seal, runtime.secrets, ports.ids, settings.idle_minutes)
+    assets = Assets()
+    return Portal(
+        settings=settings,
+        db=runtime.db,
+        sessions=sessions,
+        visitors=Visitors(sessions, api, ports.clock),
+        api=api,
+        csrf=Csrf(runtime.secrets.hmac_key("portal/form")),
+        pages=Pages(assets, {"settings": settings, "version": VERSION}),
+        assets=assets,
+        frames=Frames(ports.clock),
+        networks=Networks(runtime.settings.trusted_front),
+        clock=ports.clock,
+        ids=ports.ids,
+        secure=runtime.settings.address.startswith("https://"),
+        log=runtime.log,
+    )

@@ -23,7 +23,7 @@ from todoke.events import (
 )
 from todoke.relay.access import INTERNAL_SECRET_LABEL
 from todoke.relay.acts import Acts
-from todoke.relay.network import Networks
+from todoke.relay.network import PORTAL_SECRET_LABEL, Networks
 from todoke.relay.service import Runtime, Service, Timer
 
 
@@ -32,7 +32,7 @@ def build(runtime: Runtime) -> Service:
     db, clock, access = runtime.db, runtime.ports.clock, runtime.access
     passwords = Passwords(runtime.ports.ids, Argon2Cost())
     logins = Logins(db, passwords, runtime.secrets.hmac_key("registry/login-account"))
-    networks = Networks(runtime.settings.trusted_front)
+    networks = Networks(runtime.settings.trusted_front, runtime.secrets.hmac_key(PORTAL_SECRET_LABEL))
     second_factors = SecondFactors(runtime.secrets.hmac_key(TOTP_LABEL), runtime.ports.ids)
     sessions = Sessions(db, runtime.tokens, access.ended)
     return Service(

@@ -24,6 +24,8 @@ _COMPOSE = sources.ROOT / "docker-compose.yml"
 _DOCKERFILE = sources.ROOT / "Dockerfile"
 _CADDYFILE = sources.ROOT / "deploy" / "Caddyfile"
 
+_Front = list[tuple[str | None, list[str]]]
+
 _PINNED = re.compile(r"[a-z0-9./-]+:\d+\.\d+[\w.-]*")
 
 
@@ -124,20 +126,27 @@ def test_only_what_is_installed_reaches_the_builder() -> None:
         assert (sources.ROOT / source).exists()
 
 
-def _fronts() -> dict[str, list[tuple[str, list[str]]]]:
-    """Listener → the services in the order in which the front tries them, each with its path patterns."""
+def _fronts() -> dict[str, _Front]:
+    """Listener → the services in the order in which the front tries them, each with its path patterns.
+
+    None stands for what is refused before the service that gets whatever is left.
+    """
     text = _CADDYFILE.read_text(encoding="utf-8")
-    found = {}
+    found: dict[str, _Front] = {}
     for listener, block in re.findall(r"^(https://\S+) \{\n(.*?)^\}", text, re.MULTILINE | re.DOTALL):
         patterns = {name: paths.split() for name, paths in re.findall(r"^\t@(\w+) path (.+)$", block, re.MULTILINE)}
         order = re.findall(r"handle @(\w+) \{\n\s+import proxy (\w+):(\d+)\n", block)
         assert all(matcher == service for matcher, service, _ in order)
         assert {port for *_, port in order} == ({"8081"} if ":8443" in listener else {"8080"})
         found[listener] = [(service, patterns[service]) for service, *_ in order]
+        found[listener] += [
+            (None, patterns[name]) for name in re.findall(r"handle @(\w+) \{\n\s+import nothing\n", block)
+        ]
+        found[listener] += [(name, ["*"]) for name in re.findall(r"handle \{\n\s+import proxy (\w+):8080\n", block)]
     return found
 
 
-def _leads_to(front: list[tuple[str, list[str]]], path: str) -> str | None:
+def _leads_to(front: _Front, path: str) -> str | None:
     return next((service for service, patterns in front if any(_fits(path, each) for each in patterns)), None)
 
 
@@ -212,7 +221,7 @@ def test_the_front_speaks_tls_1_3_only_and_says_who_asks() -> None:
     text = _CADDYFILE.read_text(encoding="utf-8")
     assert "protocols tls1.3" in text
     assert all("import tls" in block for block in re.findall(r"^https://.*?^\}", text, re.MULTILINE | re.DOTALL))
-    assert "header_up Forwarded" in text, "what the client itself says of its address is replaced"
+    assert "header_up +Forwarded" in text, "our word stands behind the client's own, and is the one believed"
     compose = yaml.safe_load(_COMPOSE.read_text(encoding="utf-8"))
     address = compose["services"]["caddy"]["networks"]["front"]["ipv4_address"]
     assert compose["services"]["registry"]["environment"]["TODOKE_TRUSTED_FRONT"] == address

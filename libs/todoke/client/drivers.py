@@ -226,6 +226,8 @@ class Client:
                     yield event
 
     login = _blocking(do.login)
+    login_person = _blocking(do.login_person)
+    login_office = _blocking(do.login_office)
     refresh = _blocking(do.refresh)
     logout = _blocking(do.logout)
     change_password = _blocking(do.change_password)
@@ -354,6 +356,8 @@ class AsyncClient:
                     yield event
 
     login = _awaited(do.login)
+    login_person = _awaited(do.login_person)
+    login_office = _awaited(do.login_office)
     refresh = _awaited(do.refresh)
     logout = _awaited(do.logout)
     change_password = _awaited(do.change_password)

@@ -72,13 +72,31 @@ def login(core: Core, c_id: str, c_password: str, kj_id: str, kj_password: str) 
     Raises:
         ApiError: 401 for a wrong pair, 429 while locked out (`retry_after` in seconds).
     """
-    first = Ask("POST", "/v1/session/system", body={"user_id": c_id, "password": c_password})
-    step = yield from core.perform(Call(first, reading(shapes.Step), repeatable=False, bearer=""))
-    second = Ask("POST", "/v1/session/office", body={"user_id": kj_id, "password": kj_password})
-    answer = yield from core.perform(
-        Call(second, reading(shapes.SessionAnswer), repeatable=False, bearer=step.step_token)
-    )
-    return core.begin(answer)
+    step = yield from login_person(core, c_id, c_password)
+    yield from login_office(core, step.step_token, kj_id, kj_password)
+    return core.logged_in()
+
+
+def login_person(core: Core, c_id: str, password: str) -> Flow[shapes.Step]:
+    """The first step of the login alone: who it is. The token is good for `login_office` only, for ten minutes.
+
+    Raises:
+        ApiError: 401 for a wrong pair, 429 while locked out (`retry_after` in seconds).
+    """
+    ask = Ask("POST", "/v1/session/system", body={"user_id": c_id, "password": password})
+    return (yield from core.perform(Call(ask, reading(shapes.Step), repeatable=False, bearer="")))
+
+
+def login_office(core: Core, step_token: str, kj_id: str, password: str) -> Flow[shapes.SessionAnswer]:
+    """The second step of the login: for which office. Keeps the session; the answer also tells of failed logins.
+
+    Raises:
+        ApiError: 401 for a wrong pair or a step token that has ended (`TDK-STEP-EXPIRED`), 429 while locked out.
+    """
+    ask = Ask("POST", "/v1/session/office", body={"user_id": kj_id, "password": password})
+    answer = yield from core.perform(Call(ask, reading(shapes.SessionAnswer), repeatable=False, bearer=step_token))
+    core.begin(answer)
+    return answer
 
 
 def refresh(core: Core) -> Flow[Session]:

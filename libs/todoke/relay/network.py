@@ -1,5 +1,6 @@
 """From which network a request comes: what lock-outs are counted by."""
 
+import hmac
 import ipaddress
 import re
 from typing import TypeAlias
@@ -12,32 +13,53 @@ IPV6_PREFIX = 56
 
 UNKNOWN = "unknown"
 
+PORTAL_SECRET_HEADER = "todoke-portal"  # noqa: S105 (the name of a header)
+"""Names the portal of this set-up: its `Forwarded` is believed from whatever address it comes."""
+
+PORTAL_SECRET_LABEL = "portal"  # noqa: S105 (names the secret, is none)
+
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _FOR = re.compile(r'(?:^|;)\s*for=(?:"([^"]*)"|([^;,\s"]*))', re.IGNORECASE)
 
 
 class Networks:
-    """Finds the client's network; believes `Forwarded` (RFC 7239) only from the configured fronts.
+    """Finds the client's network; believes `Forwarded` (RFC 7239) only from the configured fronts and our own portal.
 
-    `trusted` lists addresses or networks of the front and of the portal, separated by commas.
+    `trusted` lists addresses or networks of the front, separated by commas; `portal_secret` is what only the portal
+    of this set-up can show (32 bytes; none is believed without).
     """
 
-    def __init__(self, trusted: str | None) -> None:
+    def __init__(self, trusted: str | None, portal_secret: bytes | None = None) -> None:
+        self._portal_secret = portal_secret
         self._trusted: tuple[_Network, ...] = tuple(
             ipaddress.ip_network(part.strip(), strict=False) for part in (trusted or "").split(",") if part.strip()
         )
 
     def of(self, request: Request) -> str:
         """The /24 (IPv4) or /56 (IPv6) of the client as text, `unknown` when there is no address."""
-        address = _address(request.client.host if request.client else "")
-        hops = [hop for line in request.headers.getlist("forwarded") for hop in line.split(",")]
-        while address is not None and self._trusts(address) and hops:
-            address = _address(_for_of(hops.pop()))
+        address = self.address(request)
         if address is None:
             return UNKNOWN
         prefix = IPV4_PREFIX if address.version == 4 else IPV6_PREFIX  # noqa: PLR2004 (the version of IP)
         return str(ipaddress.ip_network((address, prefix), strict=False))
+
+    def address(self, request: Request) -> _Address | None:
+        """The client's address; None when nobody that we believe says it."""
+        address = _address(request.client.host if request.client else "")
+        hops = [hop for line in request.headers.getlist("forwarded") for hop in line.split(",")]
+        vouched = self._is_portal(request)
+        while address is not None and hops:
+            if not self._trusts(address):
+                if not vouched:
+                    break
+                vouched = False  # the first that is no front is the portal; whom it names is the browser
+            address = _address(_for_of(hops.pop()))
+        return address
+
+    def _is_portal(self, request: Request) -> bool:
+        shown = request.headers.get(PORTAL_SECRET_HEADER, "").encode("utf-8", "replace")
+        return self._portal_secret is not None and hmac.compare_digest(shown, self._portal_secret.hex().encode())
 
     def _trusts(self, address: _Address) -> bool:
         return any(address.version == network.version and address in network for network in self._trusted)

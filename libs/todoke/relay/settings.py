@@ -33,6 +33,28 @@ class MailSettings(BaseModel):
     starttls: bool = False
 
 
+class PortalSettings(BaseModel):
+    """What the portal says of whoever runs it, and how long its sessions last.
+
+    `api` and `operator_api` are where it reaches the public API and the operators' (None: `address`, and the port
+    after it). `operator` is the name beside 運営, `helpdesk` what is written at the foot of the login, `support_url`
+    the site of questions and answers, `billing_url` that of the national billing system; an empty one is left out.
+    A session ends `idle_minutes` after its last use; the warning comes `warning_minutes` before that.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    api: str | None = None
+    operator_api: str | None = None
+    title: str = "ケアプランデータ連携システム"
+    operator: str = "見本県ケアプラン連携センター"
+    helpdesk: str = "ヘルプデスク 0000-00-0000（平日 10時～17時）"
+    support_url: str = ""
+    billing_url: str = ""
+    idle_minutes: int = Field(default=30, ge=1)
+    warning_minutes: int = Field(default=5, ge=1)
+
+
 class Settings(BaseSettings):
     """Everything a service process is told.
 
@@ -58,6 +80,7 @@ class Settings(BaseSettings):
     mail: MailSettings = Field(default_factory=MailSettings)
     clamd: str | None = None
     webhooks_to_private_addresses: bool = False
+    portal: PortalSettings = Field(default_factory=PortalSettings)
     partitions: int = 6
     replication: int = 1
     rebuild_records_per_second: int = Field(default=2000, ge=0)

@@ -1,0 +1,83 @@
+"""What a browser posts: fields, and the proof that a page of ours made the form."""
+
+import base64
+import hmac
+from collections.abc import Mapping, Sequence
+from urllib.parse import parse_qsl
+
+from fastapi import Request
+
+from services.portal.rules import Origin
+from todoke.relay.problem import Problem
+
+CSRF_FIELD = "_form"
+CSRF_HEADER = "todoke-form"
+FIELDS_MAX = 5000
+"""A bulk sheet of 300 rows has ten fields a row."""
+
+
+class Form(Mapping[str, str]):
+    """The fields of a form: the last value of each name; `all(name)` gives every one."""
+
+    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+        self._values: dict[str, list[str]] = {}
+        for name, value in pairs:
+            self._values.setdefault(name, []).append(value)
+
+    def __getitem__(self, name: str) -> str:
+        """The last value of a field. Raises `KeyError`."""
+        return self._values[name][-1]
+
+    def __iter__(self):  # type: ignore[no-untyped-def] # noqa: ANN204 (Mapping types it)
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a field, in the order of the page."""
+        return list(self._values.get(name, ()))
+
+    def text(self, name: str) -> str:
+        """The last value of a field, empty when it was not sent; line ends as the page shows them."""
+        return self.get(name, "").replace("\r\n", "\n")
+
+
+class NotOurForm(Exception):  # noqa: N818 (named for what it is)
+    """A request that no page of ours has made, or a page of a session that is over."""
+
+
+class Csrf:
+    """Tokens of forms: an HMAC of the session's cookie, so nothing has to be kept."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def token(self, cookie: str) -> str:
+        """The token of every form of this session."""
+        return base64.urlsafe_b64encode(hmac.digest(self._key, cookie.encode(), "sha256")).decode().rstrip("=")
+
+    def check_origin(self, request: Request) -> None:
+        """Whether a page of this very host sends it. Raises `NotOurForm`."""
+        said = request.headers
+        if not Origin(said.get("sec-fetch-site"), said.get("origin"), said.get("host")).is_own():
+            raise NotOurForm
+
+    def check_token(self, cookie: str, shown: str) -> None:
+        """Whether the form belongs to this session. Raises `NotOurForm`."""
+        if not cookie or not hmac.compare_digest(self.token(cookie).encode(), shown.encode("utf-8", "replace")):
+            raise NotOurForm
+
+
+async def read_form(request: Request) -> Form:
+    """The fields of an `application/x-www-form-urlencoded` body. Raises `Problem` 400, 413, 415."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    body = await request.body()
+    if not body:
+        return Form(())
+    if kind != "application/x-www-form-urlencoded":
+        raise Problem("TDK-BODY-KIND")
+    try:
+        return Form(parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=FIELDS_MAX, errors="strict"))
+    except ValueError:
+        raise Problem("TDK-BODY-MALFORMED") from None

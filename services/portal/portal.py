@@ -1,0 +1,209 @@
+"""What every screen is given: sessions, guards, pages, the way to the API."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+
+from services.portal.apis import Api
+from services.portal.forms import CSRF_FIELD, CSRF_HEADER, Csrf, Form, read_form
+from services.portal.frame import Frames, plain_frame
+from services.portal.pages import Assets, Pages
+from services.portal.routes import Elsewhere, Forbidden, screen_route
+from services.portal.rules import place_within
+from services.portal.troubles import Troubles
+from services.portal.visitors import Visitor, Visitors
+from services.portal.websessions import Held, Kind, Owner, WebSession, WebSessions
+from todoke.relay.clock import Clock, Ids
+from todoke.relay.network import Networks
+from todoke.relay.postgres import Database
+from todoke.relay.settings import PortalSettings
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+ENTRIES: Mapping[Kind, str] = {
+    "step": "/login",
+    "office": "/login",
+    "usage": "/usage/login",
+    "operator": "/operator/login",
+}
+"""Where somebody without a session is sent."""
+
+FIRST = "/first"
+"""The only page while a password must be changed (S-08)."""
+
+Guard = Callable[[Request], Awaitable[Visitor]]
+
+
+@dataclass(frozen=True)
+class Portal:
+    """The ports of every screen. `secure` tells that browsers reach us by https."""
+
+    settings: PortalSettings
+    db: Database
+    sessions: WebSessions
+    visitors: Visitors
+    api: Api
+    csrf: Csrf
+    pages: Pages
+    assets: Assets
+    frames: Frames
+    networks: Networks
+    clock: Clock
+    ids: Ids
+    secure: bool
+    log: "FilteringBoundLogger"
+
+    @property
+    def troubles(self) -> Troubles:
+        """Errors as pages."""
+        return Troubles(self)
+
+    # --- routes ------------------------------------------------------------------------------------------------
+
+    def router(self, kind: Kind = "office") -> APIRouter:
+        """A router of screens: errors become pages, every unsafe request is checked, headers are set."""
+        return APIRouter(route_class=screen_route(self, kind), include_in_schema=False)
+
+    def visitor(self, *roles: str, used: bool = True) -> Guard:
+        """A guard: the visitor of an office's page, with one of these roles (none named: any).
+
+        Without a session it leads to the login and back afterwards; while a password must be changed, to S-08. `used`
+        False does not count the request as a use (the live stream, the question how long the session lasts).
+        """
+
+        async def guard(request: Request) -> Visitor:
+            found = await self._visitor(request, "office", used=used)
+            if roles and found.roles.isdisjoint(roles):
+                raise Forbidden
+            return found
+
+        return guard
+
+    def usage_visitor(self) -> Guard:
+        """A guard for 利用状況Webサイト: the office itself."""
+
+        async def guard(request: Request) -> Visitor:
+            return await self._visitor(request, "usage", used=True)
+
+        return guard
+
+    async def _visitor(self, request: Request, kind: Kind, *, used: bool) -> Visitor:
+        cookie = self.cookie(request, kind)
+        web = await self.sessions.find(kind, cookie, used=used) if cookie else None
+        if web is None or not web.alive:
+            raise Elsewhere(self.entry_of(kind, request, was_there=web is not None))
+        found = await self.visitors.of(web, self.csrf.token(cookie), self.browser_of(request))
+        request.state.visitor = found
+        if found.session.must_change and request.url.path != FIRST and kind == "office":
+            raise Elsewhere(FIRST)
+        return found
+
+    # --- pages -------------------------------------------------------------------------------------------------
+
+    async def page(
+        self,
+        visitor: Visitor,
+        template: str,
+        *,
+        screen: str,
+        title: str,
+        here: str = "",
+        status: int = 200,
+        **values: Any,
+    ) -> Response:
+        """A page of an office in its frame. `here` is the path of its entry in the main menu.
+
+        Raises `NotLoggedIn` when the session has ended.
+        """
+        frame = await self.frames.of(visitor, here)
+        return self.pages.page(template, self._values(visitor, screen, title, frame=frame, **values), status)
+
+    def fragment(self, visitor: Visitor, template: str, block: str, *, screen: str = "", **values: Any) -> Response:
+        """A block of a page for htmx; the frame is not asked for again."""
+        frame = plain_frame(visitor, "")
+        return self.pages.fragment(template, block, self._values(visitor, screen, "", frame=frame, **values))
+
+    def bare_page(
+        self, template: str, *, screen: str, title: str, csrf: str = "", status: int = 200, **values: Any
+    ) -> Response:
+        """A page without the frame of an office: logins, goodbyes, errors."""
+        return self.pages.page(template, {"screen": screen, "title": title, "csrf": csrf, **values}, status)
+
+    def _values(self, visitor: Visitor, screen: str, title: str, **values: Any) -> dict[str, Any]:
+        return {"screen": screen, "title": title, "csrf": visitor.csrf, "visitor": visitor, **values}
+
+    def new_key(self) -> str:
+        """An idempotency key for a form, made when its page is rendered."""
+        return self.ids.uuid7().hex
+
+    # --- forms -------------------------------------------------------------------------------------------------
+
+    async def form(self, request: Request, kind: Kind = "office") -> Form:
+        """The fields that were posted, once the form is known to be of this session.
+
+        Raises:
+            NotOurForm: it is not.
+            Problem: 400, 413, 415.
+        """
+        form = await read_form(request)
+        shown = request.headers.get(CSRF_HEADER) or form.get(CSRF_FIELD, "")
+        self.csrf.check_token(self.cookie(request, kind), shown)
+        return form
+
+    # --- sessions ----------------------------------------------------------------------------------------------
+
+    def cookie_name(self, kind: Kind) -> str:
+        """`__Host-` binds a cookie to this very host, which needs https (RFC 6265bis section 4.1.3.2)."""
+        return f"__Host-todoke-{kind}" if self.secure else f"todoke-{kind}"
+
+    def cookie(self, request: Request, kind: Kind) -> str:
+        """The cookie's value, empty when there is none."""
+        return request.cookies.get(self.cookie_name(kind), "")
+
+    async def begin(self, response: Response, owner: Owner, held: Held, seconds: int | None = None) -> None:
+        """Begin a session and hand its cookie to the browser; whatever value it had before ends with this."""
+        cookie = await (
+            self.sessions.begin(owner, held) if seconds is None else self.sessions.begin(owner, held, seconds)
+        )
+        self.set_cookie(response, owner.kind, cookie)
+
+    def set_cookie(self, response: Response, kind: Kind, value: str) -> None:
+        """A cookie that scripts cannot read and other sites' forms do not send."""
+        response.set_cookie(self.cookie_name(kind), value, path="/", secure=self.secure, httponly=True, samesite="lax")
+
+    def drop_cookie(self, response: Response, kind: Kind) -> None:
+        """Take a cookie back."""
+        response.delete_cookie(self.cookie_name(kind), path="/", secure=self.secure, httponly=True, samesite="lax")
+
+    async def end(self, web: WebSession) -> None:
+        """End a session, at the API too."""
+        await self.sessions.end(web.id)
+        if web.held.session is not None:
+            visitor = await self.visitors.of(web, "", None)
+            await visitor.client.logout()
+
+    async def visitor_without_browser(self, session_id: UUID) -> Visitor | None:
+        """The visitor whose work goes on after the page was closed; None once the session has ended."""
+        web = await self.sessions.by_id(session_id)
+        if web is None or web.held.session is None:
+            return None
+        return await self.visitors.of(web, "", None)
+
+    def entry_of(self, kind: Kind, request: Request, *, was_there: bool) -> str:
+        """The login to send a browser to, which brings it back to the page it wanted."""
+        wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        wanted = place_within(wanted, "") if request.method == "GET" else ""
+        told = {"next": wanted} if wanted not in ("", "/") else {}
+        if was_there:
+            told["ended"] = "1"
+        return ENTRIES[kind] + (f"?{urlencode(told, safe='/')}" if told else "")
+
+    def browser_of(self, request: Request) -> str | None:
+        """The browser's address, as far as we believe it."""
+        address = self.networks.address(request)
+        return None if address is None else str(address)

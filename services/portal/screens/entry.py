@@ -1,0 +1,227 @@
+"""S-01, S-02, S-09: in by two steps, and out."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from services.portal.apis import SessionSlot
+from services.portal.forms import Form, NotOurForm
+from services.portal.portal import Portal
+from services.portal.routes import go
+from services.portal.rules import KJ_ID_LENGTH, begins_with_kj, half_width, is_kj_id, place_within
+from services.portal.visitors import Visitor
+from services.portal.websessions import STEP_SECONDS, Held, Owner, WebSession
+from services.portal.wording import Sentence, of_code, of_refusal, say
+from todoke.client import ApiError, AsyncClient
+
+NEXT = "next"
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """What is wrong with a login form: the sentence, the field it stands under and that takes focus, the status."""
+
+    sentence: Sentence
+    where: str
+    status: int = 422
+    retry_seconds: int | None = None
+
+
+def routers(portal: Portal) -> tuple[APIRouter, APIRouter]:
+    """The login and the logout: the one has half a session, the other a whole one."""
+    screens = portal.router("step")
+    _add_first(screens, portal)
+    _add_second(screens, portal)
+    _add_goodbye(screens, portal)
+    leaving = portal.router("office")
+    _add_logout(leaving, portal)
+    return screens, leaving
+
+
+def _add_first(screens: APIRouter, portal: Portal) -> None:
+    @screens.get("/login")
+    async def first(request: Request) -> Response:
+        told = say("E-114") if "ended" in request.query_params else None
+        return _first_page(portal, request, wanted=request.query_params.get(NEXT, ""), told=told)
+
+    @screens.post("/login")
+    async def first_step(request: Request) -> Response:
+        try:
+            form = await portal.form(request, "step")
+        except NotOurForm:
+            return _first_page(portal, request, told=say("E-604"), status=403)
+        typed, wanted = half_width(form.text("user_id")), form.text(NEXT)
+        wrong = _first_mistake(typed, form)
+        if wrong is None:
+            try:
+                step = await _stranger(portal, request).login_person(typed, form.text("password"))
+            except ApiError as refused:
+                wrong = _refused(refused)
+            else:
+                held = Held(step_token=step.step_token, typed_id=typed, wanted=place_within(wanted))
+                response = go("/login/office")
+                await portal.begin(response, Owner("step"), held, STEP_SECONDS)
+                return response
+        return _first_page(portal, request, wanted=wanted, typed=typed, wrong=wrong)
+
+
+def _add_second(screens: APIRouter, portal: Portal) -> None:
+    @screens.get("/login/office")
+    async def second(request: Request) -> Response:
+        web = await _half(portal, request)
+        return _second_page(portal, request) if web is not None else _too_late(portal, request)
+
+    @screens.post("/login/office")
+    async def second_step(request: Request) -> Response:
+        web = await _half(portal, request)
+        if web is None:
+            return _too_late(portal, request)
+        form = await portal.form(request, "step")
+        typed = half_width(form.text("user_id")).upper()
+        wrong = _second_mistake(typed, form)
+        if wrong is None:
+            try:
+                return await _logged_in(portal, request, web, typed, form.text("password"))
+            except ApiError as refused:
+                if refused.code in ("TDK-STEP-EXPIRED", "TDK-NO-SESSION"):
+                    return _too_late(portal, request)
+                wrong = _refused(refused)
+        return _second_page(portal, request, typed=typed, wrong=wrong)
+
+    @screens.post("/login/back")
+    async def back(request: Request) -> Response:
+        web = await _half(portal, request)
+        await portal.form(request, "step")
+        if web is None:
+            return go("/login")
+        await portal.sessions.end(web.id)
+        return _first_page(portal, request, wanted=web.held.wanted, typed=web.held.typed_id)
+
+
+def _add_logout(screens: APIRouter, portal: Portal) -> None:
+    @screens.post("/logout")
+    async def logout(request: Request, visitor: Annotated[Visitor, Depends(portal.visitor())]) -> Response:
+        await portal.form(request)
+        await visitor.client.logout()
+        await portal.sessions.end(visitor.web.id)
+        response = go("/logged-out")
+        portal.drop_cookie(response, "office")
+        response.headers["Clear-Site-Data"] = '"cache"'  # so that going back shows nothing of the office (S-09.1)
+        return response
+
+
+def _add_goodbye(screens: APIRouter, portal: Portal) -> None:
+    @screens.get("/logged-out")
+    async def logged_out() -> Response:
+        return portal.bare_page("logged_out.html", screen="S-09", title="ログアウト")
+
+
+async def _half(portal: Portal, request: Request) -> WebSession | None:
+    cookie = portal.cookie(request, "step")
+    web = await portal.sessions.find("step", cookie) if cookie else None
+    return web if web is not None and web.alive else None
+
+
+async def _logged_in(portal: Portal, request: Request, web: WebSession, typed: str, password: str) -> Response:
+    slot = SessionSlot(None)
+    client = portal.api.client(slot, portal.browser_of(request))
+    answer = await client.login_office(web.held.step_token, typed, password)
+    response = go(web.held.wanted or "/")
+    held = Held(session=slot.session, failed_logins_at=answer.failed_logins_at)
+    user = answer.user.id if answer.user else ""
+    await portal.sessions.end(web.id)
+    await portal.begin(response, Owner("office", answer.office.number, user), held, answer.refresh_expires_in)
+    portal.drop_cookie(response, "step")
+    return response
+
+
+def _stranger(portal: Portal, request: Request) -> AsyncClient:
+    return portal.api.client(SessionSlot(None), portal.browser_of(request))
+
+
+def _first_mistake(typed: str, form: Form) -> Wrong | None:
+    """What can be seen without asking: none of it counts as a failed login (S-01.3)."""
+    if not typed:
+        return Wrong(say("E-112"), "user_id")
+    if begins_with_kj(typed):
+        return Wrong(say("E-101"), "user_id")
+    return None if form.text("password") else Wrong(say("E-113"), "password")
+
+
+def _second_mistake(typed: str, form: Form) -> Wrong | None:
+    if not is_kj_id(typed):
+        number = say("E-104", n=len(typed)) if len(typed) != KJ_ID_LENGTH or not begins_with_kj(typed) else None
+        return Wrong(number or of_code("TDK-LOGIN-FAILED"), "user_id")
+    return None if form.text("password") else Wrong(say("E-113"), "password")
+
+
+def _refused(refused: ApiError) -> Wrong:
+    """A pair that is wrong, or locked. Raises the refusal again when it is about something else."""
+    if refused.code == "TDK-LOCKED":
+        seconds = int(refused.retry_after or 60)
+        return Wrong(of_code("TDK-LOCKED", minutes=math.ceil(seconds / 60)), "password", 429, seconds)
+    if refused.code == "TDK-LOGIN-FAILED":
+        return Wrong(of_refusal(refused), "password")
+    raise refused
+
+
+def _too_late(portal: Portal, request: Request) -> Response:
+    """Ten minutes have passed since the first step, or there was none (S-02.5)."""
+    had_one = portal.cookie(request, "step") != ""
+    return _first_page(portal, request, told=say("E-109") if had_one else None)
+
+
+def _first_page(
+    portal: Portal,
+    request: Request,
+    *,
+    wanted: str = "",
+    typed: str = "",
+    wrong: Wrong | None = None,
+    told: Sentence | None = None,
+    status: int = 200,
+) -> Response:
+    cookie = portal.cookie(request, "step") or portal.ids.secret(32).hex()
+    return _page(
+        portal,
+        "login.html",
+        ("S-01", "ログイン（1段目）"),
+        cookie,
+        wrong,
+        status,
+        typed=typed,
+        told=told,
+        wanted=place_within(wanted, ""),
+    )
+
+
+def _second_page(portal: Portal, request: Request, *, typed: str = "", wrong: Wrong | None = None) -> Response:
+    cookie = portal.cookie(request, "step")
+    return _page(portal, "login_office.html", ("S-02", "事業所ユーザログイン"), cookie, wrong, typed=typed)
+
+
+def _page(
+    portal: Portal,
+    template: str,
+    titles: tuple[str, str],
+    cookie: str,
+    wrong: Wrong | None,
+    status: int = 200,
+    **values: object,
+) -> Response:
+    """A page of the login; `titles` are the screen's id and its title."""
+    response = portal.bare_page(
+        template,
+        screen=titles[0],
+        title=titles[1],
+        csrf=portal.csrf.token(cookie),
+        status=wrong.status if wrong else status,
+        wrong=wrong,
+        **values,
+    )
+    portal.set_cookie(response, "step", cookie)
+    if wrong is not None and wrong.retry_seconds is not None:
+        response.headers["Retry-After"] = str(wrong.retry_seconds)
+    return response

@@ -1,0 +1,76 @@
+/* Behaviour that every page shares. Without it all pages work: these are comforts. */
+"use strict";
+
+(() => {
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+  /* 表示: shows a password while it is pressed in. */
+  function passwords(within) {
+    for (const button of all("[data-shows]", within)) {
+      button.hidden = false;
+      button.addEventListener("click", () => {
+        const field = document.getElementById(button.dataset.shows);
+        const shown = field.type === "text";
+        field.type = shown ? "password" : "text";
+        button.setAttribute("aria-pressed", String(!shown));
+      });
+    }
+  }
+
+  /* A typed ID is still there after a look at another page (S-01.6); it never leaves this tab. */
+  function kept(within) {
+    for (const field of all("[data-keep]", within)) {
+      const place = `todoke-${field.dataset.keep}`;
+      if (!field.value) field.value = sessionStorage.getItem(place) || "";
+      field.addEventListener("input", () => sessionStorage.setItem(place, field.value));
+    }
+  }
+
+  /* Dialogs: data-opens="ID" opens, data-closes closes; focus goes to the heading. */
+  document.addEventListener("click", (event) => {
+    const opener = event.target.closest("[data-opens]");
+    if (opener) {
+      event.preventDefault();
+      window.todoke.open(document.getElementById(opener.dataset.opens));
+    }
+    const closer = event.target.closest("[data-closes]");
+    if (closer) {
+      event.preventDefault();
+      closer.closest("dialog").close();
+    }
+  });
+
+  window.todoke = {
+    open(dialog) {
+      if (!dialog.open) dialog.showModal();
+      const heading = dialog.querySelector("h2");
+      if (heading) heading.focus();
+    },
+  };
+
+  /* A form that was sent says so; a second press does nothing (the server would answer with the first result). */
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.dataset.sending) {
+      event.preventDefault();
+      return;
+    }
+    if (form.method !== "post" || event.defaultPrevented) return;
+    form.dataset.sending = "yes";
+    form.setAttribute("aria-busy", "true");
+  });
+  window.addEventListener("pageshow", () => {
+    for (const form of all("form[data-sending]")) {
+      delete form.dataset.sending;
+      form.removeAttribute("aria-busy");
+    }
+  });
+
+  function begin(within) {
+    passwords(within);
+    kept(within);
+    const summary = within.querySelector("[data-takes-focus]");
+    if (summary) summary.focus();
+  }
+  begin(document);
+})();

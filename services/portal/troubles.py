@@ -1,0 +1,140 @@
+"""S-39: every error as a page that says what happened, what to do, and a number to tell on the telephone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from services.portal.forms import NotOurForm
+from services.portal.frame import plain_frame
+from services.portal.routes import Elsewhere, Forbidden, NotThere, go
+from services.portal.wording import Sentence, of_code, of_problem, of_refusal, say
+from todoke.client import ApiError, NotLoggedIn, Unreachable, Unreadable
+from todoke.relay.faults import Transient
+from todoke.relay.postgres import traceparent_now
+from todoke.relay.problem import Problem
+
+if TYPE_CHECKING:
+    from services.portal.portal import Portal
+    from services.portal.websessions import Kind
+
+REFERENCE_DIGITS = 12
+"""Of the trace's 32: enough to find one line in a log, few enough to say on the telephone."""
+
+RETRY_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An error as a page tells it."""
+
+    status: int
+    sentence: Sentence
+    retry_seconds: int | None = None
+
+
+class Troubles:
+    """Makes pages of errors."""
+
+    def __init__(self, portal: "Portal") -> None:
+        self._portal = portal
+
+    async def page(self, request: Request, kind: "Kind", trouble: Exception) -> Response:
+        """The answer to a request that met this."""
+        if isinstance(trouble, Elsewhere):
+            return _led(request, trouble.place)
+        if isinstance(trouble, NotLoggedIn) or (isinstance(trouble, ApiError) and trouble.status == 401):  # noqa: PLR2004
+            return await self._over(request, kind)
+        reference = reference_now()
+        told = _told(trouble, reference)
+        log = self._portal.log.error if told.status >= HTTPStatus.INTERNAL_SERVER_ERROR else self._portal.log.info
+        log("screen_fails", error=type(trouble).__name__, at=_innermost(trouble), reference=reference)
+        response = self._shown(request, told, reference)
+        if told.retry_seconds is not None:
+            response.headers["Retry-After"] = str(told.retry_seconds)
+        return response
+
+    def nowhere(self) -> Response:
+        """The page for an address that nothing is at."""
+        return self._bare(Told(404, say("E-600")), reference_now())
+
+    def _shown(self, request: Request, told: Told, reference: str) -> Response:
+        visitor = getattr(request.state, "visitor", None)
+        if visitor is None or visitor.slot.session is None or visitor.web.kind != "office":
+            return self._bare(told, reference)
+        values = {
+            "screen": "S-39",
+            "title": "エラー",
+            "csrf": visitor.csrf,
+            "visitor": visitor,
+            "frame": plain_frame(visitor, ""),
+            "told": told,
+            "reference": reference,
+        }
+        return self._portal.pages.page("trouble.html", values, told.status)
+
+    def _bare(self, told: Told, reference: str) -> Response:
+        return self._portal.bare_page(
+            "trouble_bare.html", screen="S-39", title="エラー", status=told.status, told=told, reference=reference
+        )
+
+    async def _over(self, request: Request, kind: "Kind") -> Response:
+        """The API's session has ended, wherever that was done: ours ends with it."""
+        web = await self._portal.sessions.find(kind, self._portal.cookie(request, kind))
+        if web is not None:
+            await self._portal.sessions.end(web.id)
+        return _led(request, self._portal.entry_of(kind, request, was_there=True))
+
+
+def _told(trouble: Exception, reference: str) -> Told:
+    if isinstance(trouble, ApiError):
+        retry = None if trouble.retry_after is None else int(trouble.retry_after)
+        return Told(trouble.status, of_refusal(trouble), retry)
+    if isinstance(trouble, Problem):
+        return Told(trouble.status, of_problem(trouble), trouble.retry_after)
+    if isinstance(trouble, HTTPException):
+        return _of_status(trouble.status_code)
+    for kinds, told in _PLAIN:
+        if isinstance(trouble, kinds):
+            return told()
+    return Told(500, say("E-699", reference=reference))
+
+
+_PLAIN: tuple[tuple[tuple[type[Exception], ...], Callable[[], Told]], ...] = (
+    ((Unreachable, Unreadable, Transient), lambda: Told(503, of_code("TDK-ENGINE-AWAY"), RETRY_SECONDS)),
+    ((Forbidden,), lambda: Told(403, of_code("TDK-NOT-ALLOWED"))),
+    ((NotOurForm,), lambda: Told(403, say("E-604"))),
+    ((NotThere, RequestValidationError), lambda: Told(404, say("E-600"))),
+)
+"""Errors whose page needs to know no more than their kind."""
+
+
+def reference_now() -> str:
+    """What finds this request in the log: the beginning of its trace."""
+    return (traceparent_now.get() or "")[3 : 3 + REFERENCE_DIGITS]
+
+
+def _of_status(status: int) -> Told:
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return Told(status, of_code("TDK-BODY-TOO-LARGE"))
+    if status == HTTPStatus.REQUEST_TIMEOUT:
+        return Told(status, of_code("TDK-BODY-MALFORMED"))
+    return Told(404, say("E-600"))
+
+
+def _led(request: Request, place: str) -> Response:
+    """To another page; htmx is told to load the whole of it."""
+    if request.headers.get("hx-request"):
+        return Response(status_code=200, headers={"HX-Redirect": place})
+    return go(place)
+
+
+def _innermost(error: Exception) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace else ""

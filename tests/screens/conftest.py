@@ -1,0 +1,101 @@
+"""One product, one browser for all tests of the screens; a context of its own for each."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.screens.browsing import CHROMIUM, SWITCHES, Desk, violations
+from tests.spine.product import Product
+
+PICTURES = Path(__file__).parents[2] / "docs" / "screens"
+SECONDS_MAX = 120
+"""A page on a busy machine; the first test also waits for the product."""
+
+PageOf = Callable[..., Page]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pictures", action="store_true", help="write a picture of each screen to docs/screens")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A whole product and a browser start slowly on a busy machine."""
+    for item in items:
+        if "tests/screens/" in str(item.path):
+            item.add_marker(pytest.mark.long)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(SECONDS_MAX))
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """`todoke up --demo`, running: `TODOKE_SCREENS_HOME` names one that runs already, on `TODOKE_SCREENS_PORT`."""
+    running = os.environ.get("TODOKE_SCREENS_HOME")
+    if running:
+        yield Product(Path(running), port=int(os.environ["TODOKE_SCREENS_PORT"]))
+        return
+    made = Product(tmp_path_factory.mktemp("screens") / "home")
+    try:
+        made.start()
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium (`make browser`), without a window."""
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="session")
+def desk(stack: Product, browser: Browser) -> Desk:
+    """Logins and browsers of the running product."""
+    return Desk(stack, browser)
+
+
+@pytest.fixture
+def page_of(desk: Desk) -> Iterator[PageOf]:
+    """`page_of(office)`: a page of a browser of its own that is logged in to this office (None: to none).
+
+    `fresh` makes a session that the test may end; otherwise tests share one per office. `js`, `width` and whatever
+    Playwright's `new_context` takes go to the browser.
+    """
+    with ExitStack() as open_browsers:
+
+        def page_of(office: str | None = None, *, fresh: bool = False, **options: object) -> Page:
+            cookies = desk.cookies(office, fresh=fresh) if office is not None else None
+            context = open_browsers.enter_context(desk.context(cookies=cookies, **options))  # type: ignore[arg-type]
+            return context.new_page()
+
+        yield page_of
+
+
+@pytest.fixture
+def axe() -> Callable[[Page], None]:
+    """`axe(page)`: nobody is shut out of the page as it is now."""
+
+    def clean(page: Page) -> None:
+        assert violations(page) == []
+
+    return clean
+
+
+@pytest.fixture
+def shot(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
+    """`shot(page, "S-12-received")`: a picture for docs/screens, written by `make screens` only."""
+
+    def take(page: Page, name: str) -> None:
+        if request.config.getoption("--pictures"):
+            PICTURES.mkdir(parents=True, exist_ok=True)
+            page.evaluate("() => document.fonts.ready")
+            page.screenshot(path=PICTURES / f"{name}.png", animations="disabled")
+
+    return take
