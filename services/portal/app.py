@@ -34,6 +34,7 @@ def build(runtime: Runtime) -> Service:
         operator_routers=(files.router(portal),),
         timers=(Timer("sessions", SWEEP_SECONDS, portal.sessions.sweep),),
         stop=portal.api.close,
+        nowhere=portal.troubles.nowhere,
     )
 
 
@@ -56,6 +57,7 @@ def _portal(runtime: Runtime) -> Portal:
         networks=Networks(runtime.settings.trusted_front),
         clock=ports.clock,
         ids=ports.ids,
+        limits=runtime.settings.limits,
         secure=runtime.settings.address.startswith("https://"),
         log=runtime.log,
     )

@@ -2,18 +2,24 @@
 
 import base64
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from fastapi import Request
 
 from services.portal.rules import Origin
 from todoke.relay.problem import Problem
+from todoke.relay.upload import UploadedFile
 
 CSRF_FIELD = "_form"
 CSRF_HEADER = "todoke-form"
 FIELDS_MAX = 5000
 """A bulk sheet of 300 rows has ten fields a row."""
+
+
+FIELDS_BYTES_MAX = 2 * 1024 * 1024
+"""The fields of a form with files: 300 messages of 1,000 characters take 900 kB."""
 
 
 class Form(Mapping[str, str]):
@@ -28,7 +34,7 @@ class Form(Mapping[str, str]):
         """The last value of a field. Raises `KeyError`."""
         return self._values[name][-1]
 
-    def __iter__(self):  # type: ignore[no-untyped-def] # noqa: ANN204 (Mapping types it)
+    def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 
     def __len__(self) -> int:
@@ -67,6 +73,14 @@ class Csrf:
         """Whether the form belongs to this session. Raises `NotOurForm`."""
         if not cookie or not hmac.compare_digest(self.token(cookie).encode(), shown.encode("utf-8", "replace")):
             raise NotOurForm
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A form with files: its fields, and the files in the order of the page. The bytes are only in memory."""
+
+    form: Form
+    files: tuple[UploadedFile, ...]
 
 
 async def read_form(request: Request) -> Form:

@@ -1,6 +1,7 @@
 """What every screen is given: sessions, guards, pages, the way to the API."""
 
-from collections.abc import Awaitable, Callable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -9,7 +10,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from services.portal.apis import Api
-from services.portal.forms import CSRF_FIELD, CSRF_HEADER, Csrf, Form, read_form
+from services.portal.forms import CSRF_FIELD, CSRF_HEADER, FIELDS_BYTES_MAX, Csrf, Form, Posted, read_form
 from services.portal.frame import Frames, plain_frame
 from services.portal.pages import Assets, Pages
 from services.portal.routes import Elsewhere, Forbidden, screen_route
@@ -18,9 +19,12 @@ from services.portal.troubles import Troubles
 from services.portal.visitors import Visitor, Visitors
 from services.portal.websessions import Held, Kind, Owner, WebSession, WebSessions
 from todoke.relay.clock import Clock, Ids
+from todoke.relay.limits import Limits
 from todoke.relay.network import Networks
 from todoke.relay.postgres import Database
 from todoke.relay.settings import PortalSettings
+from todoke.relay.upload import Form as UploadForm
+from todoke.relay.upload import multipart_body, process_budget, receiving
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -32,6 +36,9 @@ ENTRIES: Mapping[Kind, str] = {
     "operator": "/operator/login",
 }
 """Where somebody without a session is sent."""
+
+UPLOAD = multipart_body("_form", "files")
+"""`openapi_extra` of a route that takes files: it measures its body itself."""
 
 FIRST = "/first"
 """The only page while a password must be changed (S-08)."""
@@ -55,6 +62,7 @@ class Portal:
     networks: Networks
     clock: Clock
     ids: Ids
+    limits: Limits
     secure: bool
     log: "FilteringBoundLogger"
 
@@ -154,6 +162,30 @@ class Portal:
         shown = request.headers.get(CSRF_HEADER) or form.get(CSRF_FIELD, "")
         self.csrf.check_token(self.cookie(request, kind), shown)
         return form
+
+    @contextlib.asynccontextmanager
+    async def upload(
+        self, request: Request, *, files_max: int, file_bytes_max: int, bytes_max: int, fields_max: int = 100
+    ) -> AsyncIterator[Posted]:
+        """A form with files, held in memory until the block ends; its route says `openapi_extra=UPLOAD`.
+
+        Raises:
+            NotOurForm: it is not of this session.
+            Problem: 400, 408, 413, 415, 503 as every upload.
+        """
+        form = UploadForm.page(
+            files_max=files_max,
+            file_bytes_max=file_bytes_max,
+            bytes_max=bytes_max,
+            fields_max=fields_max,
+            fields_bytes_max=FIELDS_BYTES_MAX,
+        )
+        budget = process_budget(self.limits.bytes_in_flight_max)
+        async with receiving(request, form, budget, seconds_max=self.limits.body_seconds_max) as body:
+            fields = Form(body.fields)
+            shown = request.headers.get(CSRF_HEADER) or fields.get(CSRF_FIELD, "")
+            self.csrf.check_token(self.cookie(request, "office"), shown)
+            yield Posted(fields, body.files)
 
     # --- sessions ----------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from services.portal.forms import NotOurForm
 from services.portal.frame import plain_frame
-from services.portal.routes import Elsewhere, Forbidden, NotThere, go
+from services.portal.routes import Elsewhere, Forbidden, NotThere, dressed, go
 from services.portal.wording import Sentence, of_code, of_problem, of_refusal, say
 from todoke.client import ApiError, NotLoggedIn, Unreachable, Unreadable
 from todoke.relay.faults import Transient
@@ -60,7 +60,7 @@ class Troubles:
 
     def nowhere(self) -> Response:
         """The page for an address that nothing is at."""
-        return self._bare(Told(404, say("E-600")), reference_now())
+        return dressed(self._bare(Told(404, say("E-600")), reference_now()))
 
     def _shown(self, request: Request, told: Told, reference: str) -> Response:
         visitor = getattr(request.state, "visitor", None)

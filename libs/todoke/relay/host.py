@@ -25,7 +25,7 @@ from todoke.relay.faults import Transient
 from todoke.relay.handler import Timer
 from todoke.relay.kafka import BareHearing, FastStreamHearing, Hearing, KafkaSender, kafka_answers
 from todoke.relay.limits import EXIT_NO_PROGRESS, NO_PROGRESS_SECONDS_MAX
-from todoke.relay.network import Networks
+from todoke.relay.network import PORTAL_SECRET_LABEL, Networks
 from todoke.relay.operating import Operating
 from todoke.relay.operating_api import operator_routes
 from todoke.relay.pacing import Pace
@@ -364,18 +364,22 @@ class Host:
         operators.append(
             operator_routes(shared.access, {each.service.name: Operating(each.runtime) for each in self._hosted})
         )
-        pace = Pace(shared.access, Networks(shared.settings.trusted_front), shared.ports.clock)
-        return (
-            application("Todoke", public, metrics=shared.metrics, health=self.health, ids=shared.ports.ids, pace=pace),
-            application(
-                "Todoke operators",
-                operators,
+        nowhere = next((hosted.service.nowhere for hosted in self._hosted if hosted.service.nowhere), None)
+        networks = Networks(shared.settings.trusted_front, shared.secrets.hmac_key(PORTAL_SECRET_LABEL))
+        pace = Pace(shared.access, networks, shared.ports.clock)
+
+        def made(title: str, routers: Sequence[APIRouter]) -> FastAPI:
+            return application(
+                title,
+                routers,
                 metrics=shared.metrics,
                 health=self.health,
                 ids=shared.ports.ids,
                 pace=pace,
-            ),
-        )
+                nowhere=nowhere,
+            )
+
+        return made("Todoke", public), made("Todoke operators", operators)
 
 
 async def serve(app: FastAPI, *, address: str, port: int, stopping: asyncio.Event) -> None:

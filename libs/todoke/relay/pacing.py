@@ -23,7 +23,8 @@ PER_SECOND = 20.0
 SECONDS_MAX = 5.0
 """Longest time an answer is held back."""
 
-_FOR_OURSELVES = ("/health", "/metrics", "/internal")
+_API = "/v1/"
+"""Where everybody but at the login has a token. Pages know their visitors in another way, and load many parts."""
 
 
 class Pace:
@@ -35,11 +36,11 @@ class Pace:
         self._buckets = Buckets(capacity=AT_ONCE, per_second=PER_SECOND, clock=clock)
 
     def seconds(self, scope: Scope, status: int) -> float:
-        """How long this answer has to wait: it refuses, or serves somebody without a session."""
+        """How long this answer has to wait: it refuses, or it is a call that serves somebody without a session."""
         request = Request(scope)
         office = self._access.office_of(request.headers.get("authorization", ""))
         refuses = 400 <= status < 500  # noqa: PLR2004 (RFC 9110 section 15.5)
-        if not refuses and (office is not None or scope["path"].startswith(_FOR_OURSELVES)):
+        if not refuses and (office is not None or not scope["path"].startswith(_API)):
             return 0
         return self._buckets.owe(office or self._networks.of(request), 1, SECONDS_MAX)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import structlog
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from todoke.events import Event
 from todoke.relay.access import Access, EndedSessions, ask_registry
@@ -70,6 +70,8 @@ class Service:
     """How far apart batches begin: more for a service whose answer nobody waits for."""
     restore: Restore | None = None
     inspect: Inspect | None = None
+    nowhere: Callable[[], Response] | None = None
+    """The page for a browser that asks for an address that nothing is at."""
 
     def hears(self) -> tuple[type[Event], ...]:
         """Every event type its handlers hear."""

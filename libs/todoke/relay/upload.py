@@ -61,10 +61,11 @@ class UploadedFile:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Upload:
-    """A whole body: the bytes of its JSON part and its files in the order of their arrival."""
+    """A whole body: the bytes of its JSON part, its files in the order of their arrival, and a page's fields."""
 
     json: bytes
     files: tuple[UploadedFile, ...]
+    fields: tuple[tuple[str, str], ...] = ()
 
     @property
     def size(self) -> int:
@@ -74,7 +75,10 @@ class Upload:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Form:
-    """What a body may hold: its one JSON part, which other part names are files, and its bounds in bytes."""
+    """What a body may hold: its one JSON part, which other part names are files, and its bounds in bytes.
+
+    A form of a page has no JSON part (an empty name) but fields, together `json_bytes_max` long.
+    """
 
     json_part: str
     json_bytes_max: int
@@ -82,6 +86,22 @@ class Form:
     files_max: int
     file_bytes_max: int
     bytes_max: int
+    fields_max: int = 0
+
+    @classmethod
+    def page(
+        cls, *, files_max: int, file_bytes_max: int, bytes_max: int, fields_max: int, fields_bytes_max: int
+    ) -> "Form":
+        """A form of a page with file fields of whatever names (HTML standard, section 4.10.22)."""
+        return cls(
+            json_part="",
+            json_bytes_max=fields_bytes_max,
+            is_file_part=lambda _: True,
+            files_max=files_max,
+            file_bytes_max=file_bytes_max,
+            bytes_max=bytes_max,
+            fields_max=fields_max,
+        )
 
     @classmethod
     def message(cls, limits: Limits) -> "Form":
@@ -110,7 +130,8 @@ class Form:
     @property
     def body_bytes_max(self) -> int:
         """The longest body that can keep the other bounds."""
-        return self.bytes_max + self.json_bytes_max + (self.files_max + 1) * PART_OVERHEAD_BYTES
+        parts = self.files_max + self.fields_max + 1
+        return self.bytes_max + self.json_bytes_max + parts * PART_OVERHEAD_BYTES
 
 
 class BytesInFlight:
@@ -308,6 +329,8 @@ class _Reading:
         self._drawn = expected
         self._json: bytes | None = None
         self._files: list[UploadedFile] = []
+        self._fields: list[tuple[str, str]] = []
+        self._field_bytes = 0
         self._total = 0
         self._file_bytes = 0
         self._field = bytearray()
@@ -361,12 +384,23 @@ class _Reading:
         if self._headers.get("content-transfer-encoding", "binary").lower() not in ("binary", "8bit", "7bit"):
             raise malformed("Content-Transfer-Encoding", "そのままの形（binary）で送ってください。")
         self._part = parameters["name"]
-        if self._part == self._form.json_part:
+        if self._form.fields_max:
+            self._begin_of_page(_file_name(parameters))
+        elif self._part == self._form.json_part:
             self._begin_json()
         elif self._form.is_file_part(self._part):
             self._begin_file(_file_name(parameters))
         else:
             raise Problem("TDK-PART-UNKNOWN", where=[("body", "使わない名前の部分があります。")])
+
+    def _begin_of_page(self, name: str | None) -> None:
+        """A field, or a file; a file field that was left empty comes as a file without a name."""
+        if name is None or name == "":
+            self._name = name
+            if len(self._fields) >= self._form.fields_max:
+                raise malformed("body", "項目が多すぎます。")
+        else:
+            self._begin_file(name)
 
     def _begin_json(self) -> None:
         self._name = None
@@ -386,7 +420,8 @@ class _Reading:
     def part_data(self, data: bytes, start: int, end: int) -> None:
         count = end - start
         if self._name is None:
-            if len(self._content) + count > self._form.json_bytes_max:
+            self._field_bytes += count
+            if self._field_bytes > self._form.json_bytes_max:
                 raise Problem("TDK-MESSAGE-PART-TOO-LARGE", kibibytes=self._form.json_bytes_max // 1024)
         else:
             self._check_file(count)
@@ -405,10 +440,20 @@ class _Reading:
     def part_end(self) -> None:
         content = bytes(self._content)
         self._content = bytearray()
-        if self._name is None:
+        if self._form.fields_max and not self._name:
+            self._end_field(content)
+        elif self._name is None:
             self._json = content
         else:
             self._files.append(UploadedFile(self._part, self._name, content))
+
+    def _end_field(self, content: bytes) -> None:
+        if self._name == "":
+            return
+        try:
+            self._fields.append((self._part, content.decode("utf-8")))
+        except UnicodeDecodeError:
+            raise malformed("body", "UTF-8 として読めません。") from None
 
     def end(self) -> None:
         self._ended = True
@@ -425,6 +470,8 @@ class _Reading:
             raise self.misformed()
         if not self._ended:
             raise Problem("TDK-BODY-CUT", where=[("body", "本文が途中で終わっています。")])
+        if self._form.fields_max:
+            return Upload(b"", tuple(self._files), tuple(self._fields))
         if self._json is None:
             raise Problem("TDK-PART-MISSING", where=[(self._form.json_part, "この部分を入れてください。")])
         return Upload(self._json, tuple(self._files))

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -36,6 +37,9 @@ RETRY_SECONDS = 5
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context, section 3.2."""
 
+Nowhere = Callable[[], Response]
+"""Makes the page that a browser gets for an address that nothing is at."""
+
 Health = Callable[[], Awaitable[dict[str, Any]]]
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -49,6 +53,7 @@ def application(
     ids: Ids,
     lifespan: Lifespan | None = None,
     pace: Pace | None = None,
+    nowhere: Nowhere | None = None,
 ) -> FastAPI:
     """An application of these routers. `health()` answers {"status": "ready" | "degraded" | "away", "parts": {…}}.
 
@@ -69,7 +74,7 @@ def application(
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(Transient, _on_transient)
     app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(HTTPException, _on_http if nowhere is None else _browsers_too(nowhere))
     app.add_exception_handler(Exception, _on_mistake)
     describe_problems(app)
     app.add_middleware(SmallBodies, uploads=_uploads(routers))
@@ -143,6 +148,15 @@ async def _on_http(_: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.headers and "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]  # RFC 9110 section 15.5.6
     return response
+
+
+def _browsers_too(nowhere: Nowhere) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def on_http(request: Request, error: Exception) -> Response:
+        is_missing = isinstance(error, HTTPException) and error.status_code == HTTPStatus.NOT_FOUND
+        wants_page = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/")
+        return nowhere() if is_missing and wants_page else await _on_http(request, error)
+
+    return on_http
 
 
 async def _on_mistake(_: Request, error: Exception) -> Response:
