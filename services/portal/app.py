@@ -5,7 +5,7 @@ from services.portal.forms import Csrf
 from services.portal.frame import Frames
 from services.portal.pages import Assets, Pages
 from services.portal.portal import Portal
-from services.portal.screens import entry, files, received, sent, top
+from services.portal.screens import entry, files, first, received, sent, staying, top
 from services.portal.visitors import Visitors
 from services.portal.websessions import WebSessions
 from todoke.events import OperatorActed
@@ -26,6 +26,8 @@ def build(runtime: Runtime) -> Service:
         says=(OperatorActed,),
         routers=(
             *entry.routers(portal),
+            first.router(portal),
+            staying.router(portal),
             top.router(portal),
             received.router(portal),
             sent.router(portal),

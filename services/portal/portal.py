@@ -107,7 +107,7 @@ class Portal:
             raise Elsewhere(self.entry_of(kind, request, was_there=web is not None))
         found = await self.visitors.of(web, self.csrf.token(cookie), self.browser_of(request))
         request.state.visitor = found
-        if found.session.must_change and request.url.path != FIRST and kind == "office":
+        if found.session.must_change and request.url.path not in (FIRST, "/logout") and kind == "office":
             raise Elsewhere(FIRST)
         return found
 

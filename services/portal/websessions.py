@@ -119,6 +119,7 @@ class WebSessions:
             found = self._shown(tx, row)
             if used and found.alive and (tx.now - found.used_at).total_seconds() >= USE_NOTED_SECONDS:
                 await _store.use_session(tx.db, id=found.id, now=tx.now)
+                return self._shown(tx, {**row, "used_at": tx.now})
         return found
 
     async def by_id(self, session_id: UUID) -> WebSession | None:

@@ -1,16 +1,23 @@
 """A clerk's browser: logins, pages, and what is asked of every page."""
 
+import asyncio
+import hashlib
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from playwright.sync_api import Browser, BrowserContext, Page, Response
 
+from services.ground import DATABASE
 from tests.spine.product import Product
+from todoke import engines
+from todoke.relay.postgres import administrator
 
 CHROMIUM = "/usr/bin/chromium"
 SWITCHES = [
@@ -55,14 +62,54 @@ class Desk:
         fields = ("number", "name", "c_id", "c_password", "kj_id", "kj_password")
         return Office(**{name: one[name] for name in fields})
 
-    def cookies(self, number: str, *, fresh: bool = False) -> dict[str, str]:
-        """The session cookie of an office: from the real login pages, once for all tests that do not end it."""
-        if fresh or number not in self._cookies:
-            made = log_in(self.url, self.office(number))
+    def cookies(self, who: str | Office, *, fresh: bool = False) -> dict[str, str]:
+        """The session cookie of an office (or of a colleague): once for all tests that do not end it."""
+        office = self.office(who) if isinstance(who, str) else who
+        if fresh or office.c_id not in self._cookies:
+            made = log_in(self.url, office)
             if fresh:
                 return made
-            self._cookies[number] = made
-        return self._cookies[number]
+            self._cookies[office.c_id] = made
+        return self._cookies[office.c_id]
+
+    def sql(self, statement: str, *values: object) -> list[Any]:
+        """A statement as the database's administrator: what no screen can do yet, or what only time would do."""
+
+        async def run() -> list[Any]:
+            dsn = urlsplit(engines.addresses(self.product.home).postgres)._replace(path=f"/{DATABASE}").geturl()
+            async with administrator(dsn) as db:
+                return list(await db.fetch(statement, *values))
+
+        with ThreadPoolExecutor(1) as thread:  # Playwright's own loop runs in this one
+            return thread.submit(asyncio.run, run()).result()
+
+    def age(self, cookie: str, minutes: int) -> None:
+        """Let a session have been idle for so long."""
+        self.sql(
+            "UPDATE portal.web_session SET used_at = used_at - make_interval(mins => $2) WHERE hash = $1",
+            hashlib.sha256(cookie.encode()).digest(),
+            minutes,
+        )
+
+    def colleague(self, number: str, *roles: str, c_id: str, must_change: bool = False) -> Office:
+        """A further person of an office, with the same password as its first one; may be asked for again."""
+        office = self.office(number)
+        self.sql(
+            "INSERT INTO registry.person (id, name, password_hash, must_change, password_changed_at, created_at) "
+            "SELECT $2, '練習 ' || $2, password_hash, $3, now(), now() FROM registry.person WHERE id = $1 "
+            "ON CONFLICT (id) DO UPDATE SET password_hash = excluded.password_hash, must_change = $3",
+            office.c_id,
+            c_id,
+            must_change,
+        )
+        self.sql(
+            "INSERT INTO registry.membership (user_id, office, roles, version, changed_at) "
+            "VALUES ($1, $2, $3, 1, now()) ON CONFLICT DO NOTHING",
+            c_id,
+            number,
+            list(roles),
+        )
+        return replace(office, c_id=c_id)
 
     @contextmanager
     def context(

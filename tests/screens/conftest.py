@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.screens.browsing import CHROMIUM, SWITCHES, Desk, violations
+from tests.screens.browsing import CHROMIUM, SWITCHES, Desk, Office, violations
 from tests.spine.product import Product
 
 PICTURES = Path(__file__).parents[2] / "docs" / "screens"
@@ -63,14 +63,14 @@ def desk(stack: Product, browser: Browser) -> Desk:
 
 @pytest.fixture
 def page_of(desk: Desk) -> Iterator[PageOf]:
-    """`page_of(office)`: a page of a browser of its own that is logged in to this office (None: to none).
+    """`page_of(office)`: a page of a browser of its own, logged in as this office or colleague (None: as nobody).
 
     `fresh` makes a session that the test may end; otherwise tests share one per office. `js`, `width` and whatever
     Playwright's `new_context` takes go to the browser.
     """
     with ExitStack() as open_browsers:
 
-        def page_of(office: str | None = None, *, fresh: bool = False, **options: object) -> Page:
+        def page_of(office: str | Office | None = None, *, fresh: bool = False, **options: object) -> Page:
             cookies = desk.cookies(office, fresh=fresh) if office is not None else None
             context = open_browsers.enter_context(desk.context(cookies=cookies, **options))  # type: ignore[arg-type]
             return context.new_page()

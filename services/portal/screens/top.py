@@ -14,7 +14,6 @@ def router(portal: Portal) -> APIRouter:
 
     @screens.get("/")
     async def top(request: Request, visitor: Annotated[Visitor, Depends(portal.visitor())]) -> Response:
-        del request
         status = await visitor.client.status()
         return await portal.page(
             visitor,
@@ -23,6 +22,7 @@ def router(portal: Portal) -> APIRouter:
             title="トップ",
             here="/",
             status_now=status,
+            ready="ready" in request.query_params,
             failed_logins_at=visitor.web.held.failed_logins_at,
         )
 

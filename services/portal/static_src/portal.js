@@ -66,6 +66,53 @@
     }
   });
 
+  /* The session: a page that nobody touches asks how long it lasts, warns, and says goodbye by itself. Another tab may
+     have been used meanwhile, so the server is asked before anybody is warned. */
+  function staying(dialog) {
+    const warning = Number(dialog.dataset.warningSeconds);
+    let timer = 0;
+
+    const later = (seconds) => {
+      clearTimeout(timer);
+      timer = setTimeout(ask, Math.max(1, seconds) * 1000);
+    };
+    async function ask() {
+      let answer;
+      try {
+        answer = await fetch("/session/left", { headers: { Accept: "application/json" }, redirect: "manual" });
+      } catch {
+        return later(30); /* offline: nothing is lost by waiting */
+      }
+      if (!answer.ok) return over();
+      told((await answer.json()).seconds);
+    }
+    function told(seconds) {
+      if (seconds <= 0) return over();
+      if (seconds > warning) {
+        if (dialog.open) dialog.close();
+        return later(seconds - warning);
+      }
+      dialog.querySelector("[data-minutes]").textContent = String(Math.max(1, Math.ceil(seconds / 60)));
+      if (!dialog.open) window.todoke.open(dialog);
+      return later(Math.min(30, seconds + 1));
+    }
+    function over() {
+      /* Whoever keeps drafts does so before this, every 20 seconds. */
+      location.assign(`/login?ended=1&next=${encodeURIComponent(location.pathname + location.search)}`);
+    }
+    const stays = dialog.querySelector("[data-stays]");
+    async function stay() {
+      const headers = { "Todoke-Form": stays.dataset.stays };
+      const answer = await fetch("/session/on", { method: "POST", headers, redirect: "manual" });
+      if (!answer.ok) return over();
+      dialog.close();
+      told((await answer.json()).seconds);
+    }
+    stays.addEventListener("click", stay);
+    dialog.addEventListener("cancel", stay); /* Esc is the harmless button */
+    later(Number(dialog.dataset.idleSeconds) - warning);
+  }
+
   function begin(within) {
     passwords(within);
     kept(within);
@@ -73,4 +120,6 @@
     if (summary) summary.focus();
   }
   begin(document);
+  const warns = document.getElementById("staying");
+  if (warns) staying(warns);
 })();
