@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -43,6 +43,10 @@ UPLOAD = multipart_body("_form", "files")
 FIRST = "/first"
 """The only page while a password must be changed (S-08)."""
 
+Rescue = Callable[[Request, WebSession], Awaitable[str]]
+"""Keeps the form that a browser posts under a session that has ended, and answers where its writer finds it again. It
+reads the form by `portal.form`, which knows the proof of an ended session too."""
+
 Guard = Callable[[Request], Awaitable[Visitor]]
 
 
@@ -65,6 +69,8 @@ class Portal:
     limits: Limits
     secure: bool
     log: "FilteringBoundLogger"
+    rescues: dict[str, Rescue] = field(default_factory=dict)
+    """Path of a form → what keeps its fields when the session has ended meanwhile (S-00.8)."""
 
     @property
     def troubles(self) -> Troubles:
@@ -104,7 +110,7 @@ class Portal:
         cookie = self.cookie(request, kind)
         web = await self.sessions.find(kind, cookie, used=used) if cookie else None
         if web is None or not web.alive:
-            raise Elsewhere(self.entry_of(kind, request, was_there=web is not None))
+            raise Elsewhere(await self._way_in(request, kind, web))
         found = await self.visitors.of(web, self.csrf.token(cookie), self.browser_of(request))
         request.state.visitor = found
         if found.session.must_change and request.url.path not in (FIRST, "/logout") and kind == "office":
@@ -226,10 +232,20 @@ class Portal:
             return None
         return await self.visitors.of(web, "", None)
 
+    async def _way_in(self, request: Request, kind: Kind, web: WebSession | None) -> str:
+        """Where to go without a session; what was typed into a form that came too late is kept for its writer."""
+        rescue = self.rescues.get(request.url.path) if request.method == "POST" else None
+        if rescue is None or web is None:
+            return self.entry_of(kind, request, was_there=web is not None)
+        return self._entry(kind, await rescue(request, web), was_there=True)
+
     def entry_of(self, kind: Kind, request: Request, *, was_there: bool) -> str:
         """The login to send a browser to, which brings it back to the page it wanted."""
         wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        wanted = place_within(wanted, "") if request.method == "GET" else ""
+        return self._entry(kind, wanted if request.method == "GET" else "", was_there=was_there)
+
+    def _entry(self, kind: Kind, wanted: str, *, was_there: bool) -> str:
+        wanted = place_within(wanted, "")
         told = {"next": wanted} if wanted not in ("", "/") else {}
         if was_there:
             told["ended"] = "1"
