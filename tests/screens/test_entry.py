@@ -1,12 +1,14 @@
 """S-01, S-02, S-09: into the portal by two steps, and out."""
 
+import hashlib
+import re
 from collections.abc import Callable
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.screens.browsing import Desk, type_login
+from tests.screens.browsing import Desk, proof_of, type_login
 from tests.screens.conftest import PageOf
 
 MANAGER, HELPER = "9970100018", "9970100117"
@@ -131,3 +133,60 @@ def test_s09_1_logging_out_ends_the_session_on_the_server_and_back_shows_nothing
     expect(page.get_by_text(desk.office(HELPER).name)).to_have_count(0)
     answer = httpx.get(f"{desk.url}/received", cookies=stolen)
     assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=/received&ended=1")
+
+
+def test_s01_5_a_locked_account_is_told_the_minutes_and_the_right_password_does_not_open_it(
+    page_of: PageOf, desk: Desk, axe: Axe, shot: Shot
+) -> None:
+    office = desk.colleague(HELPER, "staff", c_id="c9000000011")
+    page = page_of()
+    with httpx.Client(base_url=desk.url, headers={"Origin": desk.url}) as client:
+        form = {"user_id": office.c_id, "password": "wrong", "_form": proof_of(client.get("/login").text)}
+        for _ in range(10):
+            assert client.post("/login", data=form).status_code == 422
+    first_step(page, office.c_id, office.c_password)
+    expect(page.get_by_text("あと5分待つか")).to_be_visible()
+    expect(page.get_by_text("E-103")).to_be_visible()
+    axe(page)
+    shot(page, "S-01-login-locked")
+
+
+def test_s01_6_the_link_in_the_hint_opens_the_other_site_here_and_back_the_id_is_still_typed(page_of: PageOf) -> None:
+    page = page_of()
+    page.goto("/login")
+    page.get_by_label("ユーザID").press_sequentially("c12345")
+    page.get_by_role("link", name="ケアプランデータ連携システム利用状況Webサイト").click()
+    page.wait_for_url("**/usage/login")
+    assert len(page.context.pages) == 1
+    page.go_back()
+    expect(page.get_by_label("ユーザID")).to_have_value("c12345")
+
+
+def test_s02_5_a_half_session_of_ten_minutes_is_too_old(page_of: PageOf, desk: Desk, axe: Axe) -> None:
+    page, office = page_of(), desk.office(MANAGER)
+    first_step(page, office.c_id, office.c_password)
+    expect(page.get_by_role("heading", name="事業所ユーザログイン")).to_be_visible()
+    cookie = next(each["value"] for each in page.context.cookies() if each["name"] == "todoke-step")
+    desk.sql(
+        "UPDATE portal.web_session SET until = until - interval '10 minutes' WHERE hash = $1",
+        hashlib.sha256(cookie.encode()).digest(),
+    )
+    page.get_by_label("ユーザID").fill(office.kj_id)
+    page.get_by_label("パスワード").fill(office.kj_password)
+    page.get_by_role("button", name="ログイン").click()
+    expect(page.locator("main")).to_have_attribute("data-screen", "S-01")
+    expect(page.get_by_text("E-109")).to_be_visible()
+    axe(page)
+
+
+def test_s02_7_failures_before_the_login_are_told_with_their_times(page_of: PageOf, desk: Desk, shot: Shot) -> None:
+    office = desk.colleague(HELPER, "staff", c_id="c9000000012")
+    page = page_of()
+    for _ in range(2):
+        first_step(page, office.c_id, "wrong")
+        expect(page.get_by_text("E-102")).to_be_visible()
+    type_login(page, office)
+    told = page.get_by_role("status").filter(has_text="前回までに 2回、ログインの失敗がありました")
+    expect(told).to_be_visible()
+    assert len(re.findall(r"\d{4}/\d\d/\d\d \d\d:\d\d", told.inner_text())) == 2
+    shot(page, "S-10-failed-logins")

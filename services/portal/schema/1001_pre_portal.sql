@@ -17,5 +17,8 @@ CREATE TABLE web_session (
 );
 CREATE INDEX web_session_until ON web_session (until);
 SELECT grant_worker('web_session');
+ALTER TABLE web_session ENABLE ROW LEVEL SECURITY;
+ALTER TABLE web_session FORCE ROW LEVEL SECURITY;
+CREATE POLICY inside ON web_session TO portal_owner, portal_worker USING (true) WITH CHECK (true);
 
 -- migrate:down

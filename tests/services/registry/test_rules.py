@@ -83,3 +83,29 @@ def test_forwarded_is_believed_from_the_front_only(
     headers = [(b"forwarded", value.encode()) for value in forwarded]
     request = Request({"type": "http", "client": (peer, 1), "headers": headers})
     assert Networks(trusted).of(request) == network
+
+
+PORTAL = b"p" * 32
+
+
+@pytest.mark.parametrize(
+    ("shown", "peer", "forwarded", "network"),
+    [
+        (PORTAL.hex(), "127.0.0.1", "for=203.0.113.9", "203.0.113.0/24"),
+        (PORTAL.hex(), "10.0.0.2", "for=198.51.100.7, for=203.0.113.9, for=10.0.9.9", "203.0.113.0/24"),
+        (PORTAL.hex(), "127.0.0.1", "for=198.51.100.7, for=203.0.113.9", "203.0.113.0/24"),
+        (PORTAL.hex(), "127.0.0.1", "", "127.0.0.0/24"),
+        ("00" * 32, "127.0.0.1", "for=203.0.113.9", "127.0.0.0/24"),
+        ("ä", "127.0.0.1", "for=203.0.113.9", "127.0.0.0/24"),
+        ("", "127.0.0.1", "for=203.0.113.9", "127.0.0.0/24"),
+    ],
+)
+def test_the_portal_is_believed_about_its_browser_by_its_secret_and_nobody_else(
+    shown: str, peer: str, forwarded: str, network: str
+) -> None:
+    """One hop further than without: the front's word about the portal, then the portal's about the browser."""
+    headers = [(b"todoke-portal", shown.encode())]
+    if forwarded:
+        headers.append((b"forwarded", forwarded.encode()))
+    request = Request({"type": "http", "client": (peer, 1), "headers": headers})
+    assert Networks("10.0.0.2", PORTAL).of(request) == network
