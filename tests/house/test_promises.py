@@ -3,6 +3,8 @@
 import ast
 import re
 
+import pytest
+
 from . import sources
 
 _DOCS = sources.ROOT / "docs"
@@ -16,10 +18,18 @@ def test_every_test_that_a_guarantee_names_exists() -> None:
     assert missing == set(), "name the test that holds the promise, or say: not tested yet"
 
 
-def test_every_file_that_a_guarantee_names_exists() -> None:
-    page = (_DOCS / "guarantees.md").read_text(encoding="utf-8")
+def test_every_test_that_the_page_on_security_names_exists() -> None:
+    page = (_DOCS / "security.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+\.py)::(\w+)`", page))
+    assert {f"{file}::{name}" for file, name in named if name not in _tests_of(f"tests/{file}")} == set()
+    assert re.findall(r"^## V(\d+) ", page, re.MULTILINE) == [str(chapter) for chapter in range(1, 18)]
+
+
+@pytest.mark.parametrize("name", ["guarantees.md", "security.md"])
+def test_every_file_that_a_guarantee_names_exists(name: str) -> None:
+    page = (_DOCS / name).read_text(encoding="utf-8")
     named = set(re.findall(r"`((?:libs|services|tests|deploy)/[\w./]+)`", page))
-    assert {name for name in named if not (sources.ROOT / name).exists()} == set()
+    assert {path for path in named if not (sources.ROOT / path).exists()} == set()
 
 
 def test_decisions_are_numbered_without_gaps() -> None:

@@ -30,7 +30,7 @@ class Asked:
 
 
 def router(portal: Portal) -> APIRouter:
-    """はじめての設定."""
+    """S-08, in three steps."""
     screens = portal.router()
     _add_passwords(screens, portal)
     _add_mail(screens, portal)
