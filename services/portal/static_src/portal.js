@@ -48,6 +48,37 @@
     },
   };
 
+  /* Without a line nothing is sent: the page stays, with all that was typed, and says so. */
+  function line() {
+    const band = document.getElementById("offline");
+    if (band) band.hidden = navigator.onLine;
+    return band;
+  }
+  window.addEventListener("online", line);
+  window.addEventListener("offline", line);
+  document.addEventListener(
+    "submit",
+    (event) => {
+      if (navigator.onLine) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      const band = line();
+      if (band) band.focus();
+    },
+    true,
+  );
+
+  /* コピー: puts a text into the clipboard and says so. */
+  function copies(within) {
+    for (const button of all("[data-copies]", within)) {
+      button.hidden = !navigator.clipboard;
+      button.addEventListener("click", async () => {
+        await navigator.clipboard.writeText(document.getElementById(button.dataset.copies).textContent.trim());
+        button.querySelector("span").textContent = "コピーしました";
+      });
+    }
+  }
+
   /* A form that was sent says so; a second press does nothing (the server would answer with the first result). */
   document.addEventListener("submit", (event) => {
     const form = event.target;
@@ -116,10 +147,12 @@
   function begin(within) {
     passwords(within);
     kept(within);
+    copies(within);
     const summary = within.querySelector("[data-takes-focus]");
     if (summary) summary.focus();
   }
   begin(document);
+  line();
   const warns = document.getElementById("staying");
   if (warns) staying(warns);
 })();
