@@ -18,6 +18,7 @@ from services.portal.rules import place_within
 from services.portal.troubles import Troubles
 from services.portal.visitors import Visitor, Visitors
 from services.portal.websessions import Held, Kind, Owner, WebSession, WebSessions
+from todoke.client import NotLoggedIn, Unreachable
 from todoke.relay.clock import Clock, Ids
 from todoke.relay.limits import Limits
 from todoke.relay.network import Networks
@@ -218,11 +219,10 @@ class Portal:
         """Take a cookie back."""
         response.delete_cookie(self.cookie_name(kind), path="/", secure=self.secure, httponly=True, samesite="lax")
 
-    async def end(self, web: WebSession) -> None:
-        """End a session, at the API too."""
-        await self.sessions.end(web.id)
-        if web.held.session is not None:
-            visitor = await self.visitors.of(web, "", None)
+    async def end(self, visitor: Visitor) -> None:
+        """End a session here and at the API; with the API away it still ends here, and nobody has its tokens."""
+        await self.sessions.end(visitor.web.id)
+        with contextlib.suppress(NotLoggedIn, Unreachable):
             await visitor.client.logout()
 
     async def visitor_without_browser(self, session_id: UUID) -> Visitor | None:

@@ -104,8 +104,7 @@ def _add_logout(screens: APIRouter, portal: Portal) -> None:
     @screens.post("/logout")
     async def logout(request: Request, visitor: Annotated[Visitor, Depends(portal.visitor())]) -> Response:
         await portal.form(request)
-        await visitor.client.logout()
-        await portal.sessions.end(visitor.web.id)
+        await portal.end(visitor)
         response = go("/logged-out")
         portal.drop_cookie(response, "office")
         response.headers["Clear-Site-Data"] = '"cache"'  # so that going back shows nothing of the office (S-09.1)
