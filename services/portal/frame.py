@@ -6,15 +6,19 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import date
 
+from services.portal.shown import day, moment
 from services.portal.visitors import Visitor
-from services.portal.wording import Sentence, of_code
-from todoke.client import ClientError, NotLoggedIn
+from services.portal.wording import Sentence, of_code, say
+from todoke.client import ClientError, NotLoggedIn, shapes
 from todoke.relay.clock import Clock, in_japan
 
 FACTS_SECONDS = 60.0
 """How long an office's licence is believed to be what it was: it changes once a year."""
 
 OFFICES_KEPT = 2000
+
+STATUS_SECONDS = 15.0
+"""How often the whole system's state is asked for, for all visitors together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ class Frames:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._facts: OrderedDict[str, OfficeFacts] = OrderedDict()
+        self._status: shapes.SystemStatus | None = None
+        self._status_asked_at = 0.0
 
     async def of(self, visitor: Visitor, here: str) -> Frame:
         """The frame for this visitor. Raises `NotLoggedIn` when the session has ended."""
@@ -80,13 +86,29 @@ class Frames:
             return None
 
     async def _bands(self, visitor: Visitor) -> tuple[Sentence, ...]:
+        return (*await self._maintenance(visitor), *await self._licence(visitor))
+
+    async def _licence(self, visitor: Visitor) -> tuple[Sentence, ...]:
         facts = await self._facts_of(visitor)
         if facts is None or facts.licence_until is None:
             return ()
         if in_japan(self._clock.now()).date() <= facts.licence_until:
             return ()
-        until = facts.licence_until
-        return (of_code("TDK-NO-LICENCE", until=f"{until.year}/{until.month}/{until.day}"),)
+        return (of_code("TDK-NO-LICENCE", until=day(facts.licence_until)),)
+
+    async def _maintenance(self, visitor: Visitor) -> tuple[Sentence, ...]:
+        now = self._clock.monotonic()
+        if self._status is None or now - self._status_asked_at >= STATUS_SECONDS:
+            try:
+                self._status = await visitor.client.status()
+            except NotLoggedIn:
+                raise
+            except ClientError:
+                return ()
+            self._status_asked_at = now
+        if self._status.state != "down":
+            return ()
+        return (say("E-603", until=moment(self._status.until) or "しばらく"),)
 
     async def _facts_of(self, visitor: Visitor) -> OfficeFacts | None:
         known = self._facts.get(visitor.office)
