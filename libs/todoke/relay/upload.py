@@ -168,6 +168,19 @@ class Quota(Protocol):
         ...
 
 
+class _Uncounted:
+    """No quota: what a page takes counts when it is sent."""
+
+    def take(self, count: int) -> None:
+        """Let it pass."""
+
+    def give(self, count: int) -> None:
+        """Nothing was counted."""
+
+
+UNCOUNTED: Quota = _Uncounted()
+
+
 class Incoming(Protocol):
     """As much of a request as reading its body takes (Starlette's `Request` has it)."""
 
@@ -183,7 +196,7 @@ class Incoming(Protocol):
 
 @asynccontextmanager
 async def receiving(
-    request: Incoming, form: Form, in_flight: BytesInFlight, *, seconds_max: float, quota: Quota
+    request: Incoming, form: Form, in_flight: BytesInFlight, *, seconds_max: float, quota: Quota = UNCOUNTED
 ) -> AsyncIterator[Upload]:
     """Read a body; its bytes count as in flight until the block ends, and against `quota` whatever becomes of it.
 

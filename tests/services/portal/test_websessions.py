@@ -65,7 +65,7 @@ async def test_half_an_hour_without_use_ends_it_and_a_mere_question_is_no_use(
 async def test_a_cookie_is_good_for_its_kind_of_session_only(sessions: WebSessions) -> None:
     cookie = await sessions.begin(OWNER, HELD)
     for kind in ("step", "usage", "operator"):
-        assert await sessions.find(kind, cookie) is None  # type: ignore[arg-type]
+        assert await sessions.find(kind, cookie) is None
 
 
 async def test_an_ended_session_is_over_at_once_and_forgotten_after_a_day(
