@@ -45,7 +45,7 @@ GENEROUS = Limits(
     bytes_per_hour_office=10**12,
 )
 LICENSED_DAYS = 3650
-READY_SECONDS_MAX = 90.0
+READY_SECONDS_MAX = 180.0
 
 
 class Product:

@@ -15,6 +15,7 @@ from todoke.relay.clock import Ports, in_japan
 from todoke.relay.host import serve
 from todoke.relay.limits import Limits
 from todoke.relay.problem import wordings
+from todoke.relay.rates import RateLimits
 from todoke.relay.service import Shared
 from todoke.relay.testing import Stage
 from todoke.relay.upload import BytesInFlight, process_budget
@@ -73,6 +74,7 @@ async def served(
     shared: Shared, on_stage: StageFactory, ports: Ports, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Served]:
     shared.settings = shared.settings.model_copy(update={"limits": LIMITS})
+    shared.access.rates = RateLimits(LIMITS, ports.clock)
     ingest = await on_stage("ingest")
     until = (in_japan(ports.clock.now()) + timedelta(days=365)).date()
     await ingest.hear(*(registered(office, until) for office in NAMES))
