@@ -18,7 +18,7 @@ from careplan.patterns import TEXT_MAX
 from careplan.reader import DataFile, ReadResult, read_rows
 from careplan.samples import fresh_sample_sets, sample_sets
 from careplan.units import UNITS, Membership, PlannedUnit, SendingUnit, expected_members, plan_units
-from careplan.wording import FindingText, Wording, finding_texts, wording, wording_with_content
+from careplan.wording import SHORT_NAMES, FindingText, Wording, finding_texts, wording, wording_with_content
 from careplan.writer import write_rows
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "FINDINGS_MAX",
     "KINDS",
     "SERVICE_TYPES",
+    "SHORT_NAMES",
     "TEXT_MAX",
     "UNITS",
     "Column",

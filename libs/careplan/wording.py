@@ -82,11 +82,11 @@ def _values(finding: Finding) -> dict[str, str]:
 
 
 def _kinds_ja(kinds: list[str]) -> str:
-    names = ["・".join(_SHORT.get(kind, kind) for kind in kinds[:_KINDS_MAX])]
+    names = ["・".join(SHORT_NAMES.get(kind, kind) for kind in kinds[:_KINDS_MAX])]
     return "".join(names) + ("など" if len(kinds) > _KINDS_MAX else "")
 
 
-_SHORT: Final[Mapping[str, str]] = {
+SHORT_NAMES: Final[Mapping[str, str]] = {
     "UPHOSOKU": "利用者補足情報",
     "UP1KYO": "第1表",
     "UP2KYO": "第2表",
@@ -100,6 +100,7 @@ _SHORT: Final[Mapping[str, str]] = {
     "UPYOBO": "支援計画書",
     "UPYOBO_SUB": "支援計画書の別表",
 }
+"""What a clerk calls the kinds of data file."""
 
 
 def _can_fill(text: str, values: Mapping[str, str]) -> bool:

@@ -1,0 +1,64 @@
+"""Everything about messages in the making, wired: what the screens of writing and sending are given."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from services.portal.checking import Checker, Directory
+from services.portal.clerk import Clerk
+from services.portal.drafts import Drafts, Sweeper
+from services.portal.drawer import Drawer
+from services.portal.intake import Intake
+from services.portal.items import Items
+from services.portal.portal import Portal
+from services.portal.runs import Runs
+from services.portal.sending import Sender
+from services.portal.sheets import Sheets
+from todoke.client import NotLoggedIn
+from todoke.relay.limits import Limits
+from todoke.relay.service import Runtime
+
+
+@dataclass(frozen=True)
+class Making:
+    """Drafts, sheets and sendings of one process."""
+
+    drafts: Drafts
+    sheets: Sheets
+    intake: Intake
+    runs: Runs
+    sender: Sender
+    sweeper: Sweeper
+    directory: Directory
+    limits: Limits
+
+
+def making(runtime: Runtime, portal: Portal) -> Making:
+    """The pieces over this process's ports."""
+    db, ports, limits = runtime.db, runtime.ports, runtime.settings.limits
+    items = Items(Drawer(runtime.seal, runtime.secrets, runtime.objects), ports)
+    directory = Directory(ports.clock)
+    checker = Checker(directory, limits, ports.clock)
+    intake = Intake(db, items, checker, ports, limits)
+
+    @contextlib.asynccontextmanager
+    async def acting(session: UUID) -> AsyncIterator[Clerk]:
+        visitor = await portal.visitor_without_browser(session)
+        if visitor is None:
+            raise NotLoggedIn("the session has ended")
+        try:
+            yield Clerk.of(visitor.session, visitor.client)
+        finally:
+            await portal.visitors.keep(visitor)
+
+    return Making(
+        drafts=Drafts(db, items, checker, intake),
+        sheets=Sheets(db, items, checker),
+        intake=intake,
+        runs=Runs(db, items, directory, ports),
+        sender=Sender(db, items, acting, ports, runtime.log),
+        sweeper=Sweeper(db, items),
+        directory=directory,
+        limits=limits,
+    )
