@@ -2,5 +2,5 @@
 
 Says: OperatorActed.
 
-Owns: browsers' sessions.
+Owns: browsers' sessions, drafts, sheets and their sendings.
 """

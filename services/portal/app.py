@@ -3,9 +3,10 @@
 from services.portal.apis import Api
 from services.portal.forms import Csrf
 from services.portal.frame import Frames
+from services.portal.making import making
 from services.portal.pages import Assets, Pages
 from services.portal.portal import Portal
-from services.portal.screens import entry, files, first, received, sent, staying, top
+from services.portal.screens import bulk, bulk_row, compose, drafts, entry, files, first, received, sent, staying, top
 from services.portal.visitors import Visitors
 from services.portal.websessions import WebSessions
 from todoke.events import OperatorActed
@@ -14,6 +15,9 @@ from todoke.relay.service import Runtime, Service, Timer
 
 SWEEP_SECONDS = 3600.0
 
+ORPHANS_SECONDS = 24 * 3600.0
+"""How often object storage is compared with the drafts: the listing is long."""
+
 VERSION = "1.0.0"
 """As the login says it."""
 
@@ -21,20 +25,31 @@ VERSION = "1.0.0"
 def build(runtime: Runtime) -> Service:
     """portal: the screens of the offices' staff, over the public API."""
     portal = _portal(runtime)
+    made = making(runtime, portal)
     return Service(
         name="portal",
         says=(OperatorActed,),
         routers=(
-            *entry.routers(portal),
+            *entry.routers(portal, made.runs.leaving),
             first.router(portal),
             staying.router(portal),
             top.router(portal),
             received.router(portal),
             sent.router(portal),
+            compose.router(portal, made),
+            drafts.router(portal, made),
+            bulk_row.router(portal, made),
+            bulk.router(portal, made),
             files.router(portal),
         ),
         operator_routers=(files.router(portal),),
-        timers=(Timer("sessions", SWEEP_SECONDS, portal.sessions.sweep),),
+        timers=(
+            Timer("sessions", SWEEP_SECONDS, portal.sessions.sweep),
+            Timer("drafts", SWEEP_SECONDS, made.sweeper.sweep),
+            Timer("orphans", ORPHANS_SECONDS, made.sweeper.sweep_orphans),
+        ),
+        loops={"sender": made.sender.run},
+        degraded_without=("kafka", "s3"),
         stop=portal.api.close,
         nowhere=portal.troubles.nowhere,
     )

@@ -13,7 +13,7 @@ from services.portal.checking import Checker, Outgoing
 from services.portal.clerk import Clerk
 from services.portal.grouping import Dropped, Unusable
 from services.portal.intake import Intake
-from services.portal.items import OPEN, Item, Items, Moved, NewFile, SavedBefore, sql
+from services.portal.items import OPEN, Item, Items, Moved, NewFile, SavedBefore, blank, sql
 from services.portal.texts import TEXT_CHARACTERS_MAX
 from todoke.client import shapes
 from todoke.relay.clock import time_of
@@ -77,7 +77,7 @@ class Drafts:
             else:
                 item = await self._changeable(tx, written.id)
                 if item.version != written.version:
-                    raise SavedBefore(item.person_name if item.person != clerk.person else "")
+                    raise SavedBefore(item.person_name)
                 if (item.recipient, item.text) != (written.recipient, written.text):
                     await self._write(tx, clerk, written)
             return await self._changeable(tx, written.id)
@@ -144,6 +144,15 @@ class Drafts:
         """Take back a removal of drafts, or of a file of one draft; False when it is too late."""
         async with self._db.api(clerk.office) as tx:
             return await self._items.take_back(tx, clerk, draft or _list_of(clerk), undo)
+
+    async def forget_unusable(self, clerk: Clerk, draft: UUID) -> None:
+        """Close the list of files that could not be used."""
+        async with self._db.api(clerk.office) as tx:
+            await self._note_unusable(tx, clerk, draft, ())
+
+    def blank(self, clerk: Clerk, draft: UUID, recipient: str) -> Item:
+        """A draft that nobody has saved yet."""
+        return blank(draft, clerk, recipient, self._items.ports.clock.now())
 
     async def check(self, clerk: Clerk, item: Item) -> tuple[Item, dict[str, shapes.Office]]:
         """Judge a draft as it stands; answers it with its findings, and the offices concerned.

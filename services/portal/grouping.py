@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePosixPath
 
 import careplan
-from careplan import FileName
 
 ATTACHMENT_ENDS = (".pdf", ".jpg", ".jpeg", ".png")
 """Endings of files that may go along beside the data; compared without case."""
@@ -126,11 +125,8 @@ def in_order(names: Sequence[str]) -> list[int]:
 
 def service_type(names: Iterable[str]) -> str | None:
     """The recipient's service type as the first name says it that says one."""
-    return next((parsed.recipient_service for parsed in map(careplan.parse_name, names) if _typed(parsed)), None)
-
-
-def _typed(parsed: FileName | None) -> bool:
-    return parsed is not None and parsed.recipient_service is not None
+    types = (parsed.recipient_service for parsed in map(careplan.parse_name, names) if parsed is not None)
+    return next((code for code in types if code is not None), None)
 
 
 def label(name: str) -> str:

@@ -35,7 +35,7 @@ class Moved(Exception):  # noqa: N818 (named for what happened)
 
 
 class SavedBefore(Exception):  # noqa: N818 (named for what happened)
-    """Somebody has saved a newer version; `name` is theirs, empty for the same person in another window."""
+    """A newer version was saved, by the person of this name: perhaps the same one in another window."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -132,6 +132,42 @@ class Item:
     def may_go(self) -> bool:
         """Whether it is sent when the whole sheet is."""
         return self.state in OPEN and self.errors == 0 and self.checked and not self.is_repeated and not self.is_empty
+
+
+def blank(item: UUID, clerk: Clerk, recipient: str, now: datetime) -> Item:
+    """A message that nothing was written of yet."""
+    return Item(
+        id=item,
+        office=clerk.office,
+        sheet=None,
+        version=0,
+        recipient=recipient,
+        sequence=None,
+        text="",
+        person=clerk.person,
+        person_name=clerk.name,
+        saved_at=now,
+        removed=False,
+        picked=False,
+        files=(),
+        checked=False,
+        checked_whole=False,
+        errors=0,
+        warnings=0,
+        findings=(),
+        unusable=(),
+        sent_before=None,
+        resend=False,
+        state="unsent",
+        run=None,
+        send_key=None,
+        sending="",
+        tried=False,
+        message_id=None,
+        accepted_at=None,
+        reason_code=None,
+        reason=None,
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

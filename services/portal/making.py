@@ -1,7 +1,7 @@
 """Everything about messages in the making, wired: what the screens of writing and sending are given."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from services.portal.portal import Portal
 from services.portal.runs import Runs
 from services.portal.sending import Sender
 from services.portal.sheets import Sheets
-from todoke.client import NotLoggedIn
+from todoke.client import ClientError, NotLoggedIn, shapes
 from todoke.relay.limits import Limits
 from todoke.relay.service import Runtime
 
@@ -32,6 +32,15 @@ class Making:
     sweeper: Sweeper
     directory: Directory
     limits: Limits
+
+    async def offices(self, clerk: Clerk, numbers: Iterable[str]) -> tuple[dict[str, shapes.Office], bool]:
+        """Offices by number, and whether the directory answered: pages are readable without their names."""
+        try:
+            return await self.directory.get(clerk.client, set(numbers) - {""}), True
+        except NotLoggedIn:
+            raise
+        except ClientError:
+            return {}, False
 
 
 def making(runtime: Runtime, portal: Portal) -> Making:

@@ -18,6 +18,9 @@ from todoke.relay.postgres import Database, Tx
 
 Ending = Literal["done", "stopped", "session", "away"]
 
+RESULT_SECONDS_MAX = 30.0
+"""After so long without a result a row is told as taken, and the run ends without it."""
+
 LOOK_SECONDS = 0.5
 """How often results are asked for: one call for all rows that wait."""
 
@@ -90,22 +93,20 @@ class Runs:
         None when the sheet is being sent already, or nothing of it may go. Raises `ClientError`.
         """
         going = [row for row in rows if row.may_go]
-        offices = await self._directory.get(clerk.client, {row.recipient for row in going})
+        if not going:
+            return None
+        offices = await self._directory.get(clerk.client, {row.recipient for row in going} - {""})
         run = self._ports.ids.uuid7()
         async with self._db.api(clerk.office) as tx:
-            opened = (
-                await sql.open_run(
-                    tx.db,
-                    id=run,
-                    office=clerk.office,
-                    sheet=going[0].sheet if going else None,
-                    person=clerk.person,
-                    session=session,
-                    total=len(going),
-                    now=tx.now,
-                )
-                if going
-                else None
+            opened = await sql.open_run(
+                tx.db,
+                id=run,
+                office=clerk.office,
+                sheet=going[0].sheet,
+                person=clerk.person,
+                session=session,
+                total=len(going),
+                now=tx.now,
             )
             if opened is None:
                 return None
@@ -152,6 +153,15 @@ class Runs:
         """Ask for the results that rows of a sheet still wait for. Raises `ClientError`."""
         async with self._db.api(clerk.office) as tx:
             waiting = await sql.outstanding_of_sheet(tx.db, sheet=sheet)
+        await self._noted(clerk, waiting)
+
+    async def look_at(self, clerk: Clerk, run: UUID) -> None:
+        """Ask for the results that rows of a sending still wait for. Raises `ClientError`."""
+        async with self._db.api(clerk.office) as tx:
+            waiting = await sql.outstanding_of_run(tx.db, run=run)
+        await self._noted(clerk, waiting)
+
+    async def _noted(self, clerk: Clerk, waiting: Sequence[Mapping[str, Any]]) -> None:
         results = await results_of(clerk, waiting)
         if results:
             async with self._db.api(clerk.office) as tx:

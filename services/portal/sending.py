@@ -14,9 +14,10 @@ from uuid import UUID
 
 from structlog.typing import FilteringBoundLogger
 
+from services.portal import grouping
 from services.portal.clerk import Clerk
 from services.portal.items import Item, Items, sql
-from services.portal.runs import CHANNEL, LOOK_SECONDS, Ending, note_results, results_of
+from services.portal.runs import CHANNEL, LOOK_SECONDS, RESULT_SECONDS_MAX, Ending, note_results, results_of
 from services.portal.wording import of_refusal, say
 from todoke.client import ApiError, ClientError, NotLoggedIn, Unreachable, Unreadable, Upload
 from todoke.client.posting import is_passing
@@ -30,9 +31,6 @@ LEASE = timedelta(seconds=15)
 
 HEARTBEAT_SECONDS = 4.0
 """A row that takes long must not cost the lease."""
-
-RESULT_SECONDS_MAX = 30.0
-"""After so long without a result a row is told as taken, and the run ends without it."""
 
 POLL_SECONDS = 2.0
 """How often runs are looked for that nobody was woken for."""
@@ -121,8 +119,8 @@ class _Drive:
             with contextlib.suppress(Transient):
                 await self._let_go()
             raise
-        except Exception as mistake:  # noqa: BLE001 (whatever it is: the next holder tries again, and the others go on)
-            log.error("run_fails", error=type(mistake).__name__)
+        except Exception as mistake:  # noqa: BLE001 (the next holder tries again, and the other runs go on)
+            log.critical("run_fails", error=type(mistake).__name__)
         finally:
             beating.cancel()
 
@@ -215,8 +213,9 @@ class _Drive:
             return
         self._silent = 0
         await self._failed(item, refused.code, str(of_refusal(refused)), surely=True)
-        if refused.code == SEQUENCE_USED and item.sequence is not None:
-            earlier = await clerk.client.sent(partner=item.recipient, sequence=item.sequence, limit=1)
+        if refused.code == SEQUENCE_USED:
+            sequence, recipient = next(iter(grouping.keys(item.names)), (item.sequence or "", item.recipient))
+            earlier = await clerk.client.sent(partner=recipient, sequence=sequence, limit=1)
             async with self._sender.db.worker() as tx:
                 times = [each.submitted_at for each in earlier.items]
                 await sql.note_sent_before(tx.db, ids=[item.id for _ in times], times=times)

@@ -108,6 +108,18 @@ class Sheets:
             row = await sql.sheet(tx.db, id=sheet)
             return None if row is None else await self._sheet(tx, row)
 
+    async def head(self, clerk: Clerk, run: UUID) -> OpenSheet | None:
+        """The sheet that a sending belongs to, without its rows; None when there is none of this office."""
+        async with self._db.api(clerk.office) as tx:
+            row = await sql.sheet_of_run(tx.db, run=run)
+        return None if row is None else OpenSheet(row["id"], row["person"], self._name(row), row["changed_at"], 0)
+
+    async def row(self, clerk: Clerk, row: UUID) -> Item | None:
+        """One row of a sheet of the clerk's office, or None."""
+        async with self._db.api(clerk.office) as tx:
+            item = await self._items.one(tx, row)
+        return item if item is not None and item.sheet is not None else None
+
     async def open_ones(self, clerk: Clerk) -> list[OpenSheet]:
         """Every sheet of the office that holds rows not sent yet."""
         async with self._db.api(clerk.office) as tx:
@@ -231,10 +243,10 @@ class Sheets:
         async with self._db.api(clerk.office) as tx:
             await sql.lock_item(tx.db, id=row)
             item = await self._items.one(tx, row)
-            if item is None or item.state not in OPEN:
+            if item is None or item.state not in OPEN or item.tried:
                 raise Moved
             if item.version != wanted.version:
-                raise SavedBefore(item.person_name if item.person != clerk.person else "")
+                raise SavedBefore(item.person_name)
             left = tuple(file for file in item.files if file.id not in wanted.removed)
             if not left and not wanted.text.strip() and not adding:
                 raise Nothing

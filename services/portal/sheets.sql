@@ -37,7 +37,7 @@ ORDER BY saved_at DESC, id DESC
 LIMIT :rows_max;
 
 -- name: files_of
--- The files of items, in the order they were added; removed ones only when asked for.
+-- The files of items, in the order they were added, without removed ones.
 SELECT * FROM item_file WHERE item = ANY(:items::uuid[]) AND removed_at IS NULL ORDER BY item, place;
 
 -- name: lock_item^
@@ -137,6 +137,10 @@ SELECT * FROM sheet WHERE office = :office AND person = :person;
 -- name: sheet^
 -- One sheet by its id.
 SELECT * FROM sheet WHERE id = :id;
+
+-- name: sheet_of_run^
+-- The sheet that a sending belongs to.
+SELECT sheet.* FROM sheet JOIN run ON run.sheet = sheet.id WHERE run.id = :run;
 
 -- name: sheets_with_rows
 -- Every sheet of the office that holds rows not sent yet, and how many.

@@ -1,4 +1,4 @@
-"""What a form with files holds: read while it arrives, in bounded memory, never on a disk."""
+"""What the forms of writing and sending hold: fields, and the files that were chosen or dropped."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -6,20 +6,16 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from services.portal.forms import CSRF_FIELD, CSRF_HEADER, FIELDS_MAX, Form
+from services.portal.forms import FIELDS_MAX, Form
 from services.portal.grouping import Dropped
 from services.portal.portal import Portal
 from services.portal.unpacking import FILES_MAX, ZIP_BYTES_MAX
-from todoke.relay import upload
-from todoke.relay.limits import MEBIBYTE, Limits
-from todoke.relay.upload import process_budget, receiving
-
-FIELD_BYTES_MAX = 64 * 1024
-"""One field: a message of 1,000 characters takes 3 kB."""
+from todoke.relay.limits import MEBIBYTE
+from todoke.relay.upload import MULTIPART
 
 
 @dataclass(frozen=True, slots=True)
-class Posted:
+class Chosen:
     """The fields of a form, and the files that were chosen in it."""
 
     form: Form
@@ -27,31 +23,19 @@ class Posted:
 
 
 @contextlib.asynccontextmanager
-async def posted(portal: Portal, request: Request, limits: Limits) -> AsyncIterator[Posted]:
+async def chosen(portal: Portal, request: Request) -> AsyncIterator[Chosen]:
     """A form of this session; its files are held in memory until the block ends.
 
-    Raises:
-        NotOurForm: it is not of this session.
-        Problem: it is too large, broken or too slow, or the process holds as much as it may.
+    A dialog's form has no file field and comes as plain fields. Raises `NotOurForm`, `Problem`.
     """
-    if not request.headers.get("content-type", "").startswith(upload.MULTIPART):
-        yield Posted(await portal.form(request), ())
+    if not request.headers.get("content-type", "").startswith(MULTIPART):
+        yield Chosen(await portal.form(request), ())
         return
-    wanted = upload.Form(
-        json_part="",
-        json_bytes_max=FIELD_BYTES_MAX,
-        is_file_part=lambda name: name == "files",
+    async with portal.upload(
+        request,
         files_max=FILES_MAX,
         file_bytes_max=ZIP_BYTES_MAX,
         bytes_max=ZIP_BYTES_MAX + MEBIBYTE,
         fields_max=FIELDS_MAX,
-    )
-    budget = process_budget(limits.bytes_in_flight_max)
-    async with receiving(request, wanted, budget, seconds_max=limits.body_seconds_max) as body:
-        form = Form(body.fields)
-        shown = request.headers.get(CSRF_HEADER) or form.get(CSRF_FIELD, "")
-        portal.csrf.check_token(portal.cookie(request, "office"), shown)
-        chosen = [
-            file for file in body.files if file.name or file.data
-        ]  # an empty file field sends a part without name
-        yield Posted(form, tuple(Dropped.of(file.name, file.data) for file in chosen))
+    ) as posted:
+        yield Chosen(posted.form, tuple(Dropped.of(file.name, file.data) for file in posted.files))

@@ -31,6 +31,9 @@ IN_RECONCILIATION = tuple(
 )
 """Tried without processes, by an exception in the place of death: tests/kit/test_reconcile.py."""
 
+IN_SENDING = ("portal.row-begun", "portal.row-sent")
+"""Likewise: tests/services/portal/test_sending.py."""
+
 IN_WEB = (
     "ingest.before-put",
     "ingest.after-put",
@@ -67,7 +70,7 @@ def test_no_crash_point_is_forgotten() -> None:
     every = {point.tail for point in points() if point.of_every_service}
     single = {point.tail for point in points() if not point.of_every_service}
     assert every == {*IN_WORKERS, *IN_RELAYS, *IN_RECONCILIATION}
-    tried = {*IN_WEB, *IN_RECALL, *IN_ERASURE, IN_SWEEP, IN_RETIREMENT, *IN_TELLING}
+    tried = {*IN_WEB, *IN_SENDING, *IN_RECALL, *IN_ERASURE, IN_SWEEP, IN_RETIREMENT, *IN_TELLING}
     assert single == {name for name in tried if name.partition(".")[2] not in IN_WORKERS}
 
 

@@ -9,7 +9,14 @@ from tests.screens.browsing import Desk, Watch, scrolls_sideways
 from tests.screens.conftest import PageOf
 
 MANAGER = "9970100018"
-PAGES = {"S-10": "/", "S-12": "/received", "S-14": "/sent"}
+PAGES = {
+    "S-10": "/",
+    "S-12": "/received",
+    "S-14": "/sent",
+    "S-15": "/compose",
+    "S-16": "/drafts",
+    "S-17": "/bulk",
+}
 MENU = ["トップ", "受信一覧", "送信一覧", "新規作成", "下書き一覧", "一括送信", "ログアウト"]
 CSP = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; object-src 'none'; "

@@ -73,12 +73,12 @@ class Whole:
         for handler in self.stages[hearer].service.handlers:
             for speaker in sorted({name for event in handler.hears for name in event.SAID_BY} & self.stages.keys()):
                 await self._take(speaker)
-                at = self._heard[hearer, speaker]
-                fresh = [event for event in self.log[speaker][at:] if type(event) in handler.hears]
-                self._heard[hearer, speaker] = len(self.log[speaker])
+                at, end = self._heard[hearer, speaker], len(self.log[speaker])
+                fresh = [event for event in self.log[speaker][at:end] if type(event) in handler.hears]
                 if fresh:
                     await hear(handler, self.stages[hearer].db, fresh, said_by=speaker)
                     heard += fresh
+                self._heard[hearer, speaker] = end  # what failed is heard again
         return heard
 
     async def _take(self, speaker: str) -> None:

@@ -1,8 +1,10 @@
 """S-01, S-02, S-09: in by two steps, and out."""
 
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -18,6 +20,9 @@ from todoke.client import ApiError, AsyncClient
 
 NEXT = "next"
 
+Leaving = Callable[[UUID], Awaitable[None]]
+"""Called with the id of a web session that is about to end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
@@ -29,14 +34,17 @@ class Wrong:
     retry_seconds: int | None = None
 
 
-def routers(portal: Portal) -> tuple[APIRouter, APIRouter]:
-    """The login and the logout: the one has half a session, the other a whole one."""
+def routers(portal: Portal, leaving_session: Leaving) -> tuple[APIRouter, APIRouter]:
+    """The login and the logout: the one has half a session, the other a whole one.
+
+    `leaving_session` lets what goes on under a session come to a good place before the session ends.
+    """
     screens = portal.router("step")
     _add_first(screens, portal)
     _add_second(screens, portal)
     _add_goodbye(screens, portal)
     leaving = portal.router("office")
-    _add_logout(leaving, portal)
+    _add_logout(leaving, portal, leaving_session)
     return screens, leaving
 
 
@@ -100,10 +108,11 @@ def _add_second(screens: APIRouter, portal: Portal) -> None:
         return _first_page(portal, request, wanted=web.held.wanted, typed=web.held.typed_id)
 
 
-def _add_logout(screens: APIRouter, portal: Portal) -> None:
+def _add_logout(screens: APIRouter, portal: Portal, leaving: Leaving) -> None:
     @screens.post("/logout")
     async def logout(request: Request, visitor: Annotated[Visitor, Depends(portal.visitor())]) -> Response:
         await portal.form(request)
+        await leaving(visitor.web.id)
         await portal.end(visitor)
         response = go("/logged-out")
         portal.drop_cookie(response, "office")

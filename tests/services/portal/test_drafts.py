@@ -7,10 +7,19 @@ from services.portal.grouping import Dropped
 from services.portal.items import Moved, SavedBefore
 from tests.services.portal.conftest import OTHER, PARTNER, Bench, plan
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 PICTURE = Dropped.of("地図.png", b"no picture")
 
 
+async def no_drafts(bench: Bench) -> None:
+    """Forget what other tests have begun."""
+    clerk = bench.clerk()
+    await bench.drafts.remove(clerk, [item.id for item in await bench.drafts.all(clerk)])
+
+
 async def test_a_draft_is_there_for_the_whole_office_with_exactly_what_was_saved(bench: Bench) -> None:
+    await no_drafts(bench)
     clerk, colleague = bench.clerk(), bench.clerk(person="c0000000026", name="例示 秋子")
     draft = bench.runtime.ports.ids.uuid7()
     first = await bench.drafts.save(clerk, Written(draft, 0, "", "書きかけ\n二行目"))
@@ -28,6 +37,7 @@ async def test_a_draft_is_there_for_the_whole_office_with_exactly_what_was_saved
 
 
 async def test_of_two_windows_the_later_is_told_and_both_versions_can_be_kept(bench: Bench) -> None:
+    await no_drafts(bench)
     clerk, colleague = bench.clerk(), bench.clerk(person="c0000000026", name="例示 秋子")
     draft = bench.runtime.ports.ids.uuid7()
     saved = await bench.drafts.save(clerk, Written(draft, 0, PARTNER, "はじめ"))
@@ -47,6 +57,7 @@ async def test_of_two_windows_the_later_is_told_and_both_versions_can_be_kept(be
 
 
 async def test_a_removed_file_and_a_removed_draft_come_back(bench: Bench) -> None:
+    await no_drafts(bench)
     clerk = bench.clerk()
     draft = bench.runtime.ports.ids.uuid7()
     await bench.drafts.save(clerk, Written(draft, 0, PARTNER, "文"))
@@ -72,6 +83,7 @@ async def test_a_removed_file_and_a_removed_draft_come_back(bench: Bench) -> Non
 
 
 async def test_a_draft_of_several_sets_becomes_several_rows_and_its_attachments_stay(bench: Bench) -> None:
+    await no_drafts(bench)
     clerk = bench.clerk()
     one, many = (bench.runtime.ports.ids.uuid7() for _ in range(2))
     await bench.drafts.save(clerk, Written(one, 0, "", "一組の文"))
