@@ -24,7 +24,7 @@ from todoke.client.posting import is_passing
 from todoke.relay.clock import Ports
 from todoke.relay.faults import Transient
 from todoke.relay.objects import ObjectMissing
-from todoke.relay.postgres import Database, Listener
+from todoke.relay.postgres import Database
 
 LEASE = timedelta(seconds=15)
 """So long a run waits for a process that has died."""
@@ -65,7 +65,7 @@ class Sender:
     async def run(self) -> None:
         """Take runs over and carry them out, until cancelled; what is under way then is left to others at once."""
         driving: set[asyncio.Task[None]] = set()
-        listening = asyncio.create_task(Listener(self.db, CHANNEL, lambda _: self._woken.set()).run())
+        listening = asyncio.create_task(self.db.hear(CHANNEL, lambda _: self._woken.set()))
         try:
             while True:
                 self._woken.clear()
