@@ -166,8 +166,7 @@ class Portal:
             Problem: 400, 413, 415.
         """
         form = await read_form(request)
-        shown = request.headers.get(CSRF_HEADER) or form.get(CSRF_FIELD, "")
-        self.csrf.check_token(self.cookie(request, kind), shown)
+        self._prove(request, kind, form)
         return form
 
     @contextlib.asynccontextmanager
@@ -190,9 +189,13 @@ class Portal:
         budget = process_budget(self.limits.bytes_in_flight_max)
         async with receiving(request, form, budget, seconds_max=self.limits.body_seconds_max) as body:
             fields = Form(body.fields)
-            shown = request.headers.get(CSRF_HEADER) or fields.get(CSRF_FIELD, "")
-            self.csrf.check_token(self.cookie(request, "office"), shown)
+            self._prove(request, "office", fields)
             yield Posted(fields, body.files)
+
+    def _prove(self, request: Request, kind: Kind, form: Form) -> None:
+        shown = request.headers.get(CSRF_HEADER) or form.get(CSRF_FIELD, "")
+        self.csrf.check_token(self.cookie(request, kind), shown)
+        request.state.proven = True
 
     # --- sessions ----------------------------------------------------------------------------------------------
 
@@ -210,6 +213,14 @@ class Portal:
             self.sessions.begin(owner, held) if seconds is None else self.sessions.begin(owner, held, seconds)
         )
         self.set_cookie(response, owner.kind, cookie)
+
+    async def end_earlier(self, request: Request) -> None:
+        """End the session that this browser had before a new login: nobody could reach it any more to end it."""
+        cookie = self.cookie(request, "office")
+        web = await self.sessions.find("office", cookie, used=False) if cookie else None
+        if web is not None and web.alive:
+            with contextlib.suppress(NotLoggedIn, Unreachable):
+                await self.end(await self.visitors.of(web, "", self.browser_of(request)))
 
     def set_cookie(self, response: Response, kind: Kind, value: str) -> None:
         """A cookie that scripts cannot read and other sites' forms do not send."""

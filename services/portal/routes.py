@@ -1,6 +1,7 @@
 """What every screen's route does around its function: checks, headers, and errors as pages."""
 
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Request, Response
@@ -53,6 +54,7 @@ def screen_route(portal: "Portal", kind: "Kind") -> type[APIRoute]:
                     if request.method not in SAFE:
                         portal.csrf.check_origin(request)
                     response = await inner(request)
+                    _require_proof(request, response)
                 except Exception as trouble:  # noqa: BLE001 (whatever it is, a person gets a page)
                     response = await portal.troubles.page(request, kind, trouble)
                 visitor = getattr(request.state, "visitor", None)
@@ -63,6 +65,16 @@ def screen_route(portal: "Portal", kind: "Kind") -> type[APIRoute]:
             return handle
 
     return ScreenRoute
+
+
+class Unproven(Exception):  # noqa: N818 (named for the form)
+    """A mistake of ours: a form was accepted without a look at its proof. No test that posts it passes."""
+
+
+def _require_proof(request: Request, response: Response) -> None:
+    refused = response.status_code >= HTTPStatus.BAD_REQUEST
+    if request.method not in SAFE and not refused and not getattr(request.state, "proven", False):
+        raise Unproven(request.scope["route"].path)
 
 
 def dressed(response: Response) -> Response:

@@ -93,7 +93,7 @@ def shot(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
     """`shot(page, "S-12-received")`: a picture for docs/screens, written by `make screens` only."""
 
     def take(page: Page, name: str) -> None:
-        if request.config.getoption("--pictures"):
+        if request.config.getoption("--pictures", default=False):
             PICTURES.mkdir(parents=True, exist_ok=True)
             page.evaluate("() => document.fonts.ready")
             page.screenshot(path=PICTURES / f"{name}.png", animations="disabled")

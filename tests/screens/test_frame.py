@@ -60,6 +60,23 @@ def test_s00_every_page_has_the_frame_and_keeps_the_rules(
     assert watch.complaints == []
 
 
+@pytest.mark.parametrize(("screen", "place"), {"S-01": "/login", "S-09": "/logged-out", "S-39": "/nowhere"}.items())
+def test_s00_pages_before_the_login_keep_the_rules_too(
+    page_of: PageOf, desk: Desk, axe: Callable[[Page], None], screen: str, place: str
+) -> None:
+    page = page_of()
+    watch = Watch(page)
+    answer = page.goto(place)
+    assert page.locator("main").get_attribute("data-screen") == screen
+    assert answer is not None
+    assert answer.headers["content-security-policy"] == CSP
+    assert page.evaluate(INLINE) == []
+    assert page.evaluate(SMALL_TEXT) == []
+    assert page.evaluate(SMALL_TARGETS, CONTROLS) == []
+    axe(page)
+    assert watch.strangers(desk.url) == []
+
+
 @pytest.mark.parametrize("width", [820, 1366, 1920])
 def test_s00_6_no_page_scrolls_sideways(page_of: PageOf, width: int) -> None:
     page = page_of(MANAGER, width=width)

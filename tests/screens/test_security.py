@@ -61,6 +61,17 @@ def test_each_step_of_the_login_gives_a_new_cookie(desk: Desk) -> None:
     assert httpx.get(f"{desk.url}/login/office", cookies={"todoke-step": half}).text.count("事業所ユーザログイン") == 1
 
 
+def test_a_new_login_ends_the_session_that_the_browser_had(desk: Desk) -> None:
+    office = desk.colleague(OTHER, "staff", c_id="c9000000006")
+    earlier = log_in(desk.url, office)
+    again = log_in(desk.url, office, earlier)
+    assert again != earlier
+    assert httpx.get(f"{desk.url}/sent", cookies=earlier).status_code == 303
+    assert httpx.get(f"{desk.url}/sent", cookies=again).status_code == 200
+    with api_of(desk, office) as program:
+        assert len(program.sessions()) == 2
+
+
 def test_cookies_are_for_this_host_only_and_no_script_reads_them(page_of: PageOf) -> None:
     page = page_of()
     page.goto("/login")

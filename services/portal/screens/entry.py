@@ -100,8 +100,8 @@ def _add_second(screens: APIRouter, portal: Portal) -> None:
 
     @screens.post("/login/back")
     async def back(request: Request) -> Response:
-        web = await _half(portal, request)
         await portal.form(request, "step")
+        web = await _half(portal, request)
         if web is None:
             return go("/login")
         await portal.sessions.end(web.id)
@@ -140,6 +140,7 @@ async def _logged_in(portal: Portal, request: Request, web: WebSession, typed: s
     held = Held(session=slot.session, failed_logins_at=answer.failed_logins_at)
     user = answer.user.id if answer.user else ""
     await portal.sessions.end(web.id)
+    await portal.end_earlier(request)
     await portal.begin(response, Owner("office", answer.office.number, user), held, answer.refresh_expires_in)
     portal.drop_cookie(response, "step")
     return response
@@ -178,7 +179,8 @@ def _refused(refused: ApiError) -> Wrong:
 def _too_late(portal: Portal, request: Request) -> Response:
     """Ten minutes have passed since the first step, or there was none (S-02.5)."""
     had_one = portal.cookie(request, "step") != ""
-    return _first_page(portal, request, told=say("E-109") if had_one else None)
+    status = 422 if request.method == "POST" else 200
+    return _first_page(portal, request, told=say("E-109") if had_one else None, status=status)
 
 
 def _first_page(

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from fastapi import Response
 
 from services.portal.app import _portal
 from services.portal.portal import Portal
@@ -56,6 +57,10 @@ async def client(portal: Portal, shared: Shared) -> AsyncIterator[httpx.AsyncCli
     async def number(n: int) -> None:
         del n
 
+    @screens.post("/careless")
+    async def careless() -> Response:
+        return Response()
+
     async def health() -> dict[str, object]:
         return {"status": "ready", "parts": {}}
 
@@ -105,6 +110,12 @@ async def test_a_path_that_is_none_is_a_page_for_a_browser_and_a_problem_for_a_p
     for path, accept in (("/nowhere", "application/json"), ("/v1/nowhere", "text/html")):
         program = await client.get(path, headers={"Accept": accept})
         assert json.loads(program.text)["code"] == "TDK-NOT-FOUND"
+
+
+async def test_a_form_whose_proof_nobody_looked_at_is_a_mistake_of_ours(client: httpx.AsyncClient) -> None:
+    own = {"Origin": "http://127.0.0.1", "Sec-Fetch-Site": "same-origin"}
+    assert (await client.post("/careless", headers=own)).status_code == 500
+    assert (await client.post("/careless")).status_code == 403
 
 
 async def test_a_fragment_is_led_elsewhere_as_a_whole_page(client: httpx.AsyncClient) -> None:
