@@ -1,12 +1,33 @@
 """The wiring of the portal."""
 
+from collections.abc import Awaitable, Callable
+
 from services.portal.apis import Api
 from services.portal.forms import Csrf
 from services.portal.frame import Frames
+from services.portal.kept import Likings, Memos, Searches
+from services.portal.live import Live
 from services.portal.making import making
 from services.portal.pages import Assets, Pages
 from services.portal.portal import Portal
-from services.portal.screens import bulk, bulk_row, compose, drafts, entry, files, first, received, sent, staying, top
+from services.portal.screens import (
+    bulk,
+    bulk_row,
+    compose,
+    drafts,
+    entry,
+    fetching,
+    files,
+    first,
+    listing,
+    live,
+    messages,
+    received,
+    sent,
+    staying,
+    top,
+    withdrawing,
+)
 from services.portal.visitors import Visitors
 from services.portal.websessions import WebSessions
 from todoke.events import OperatorActed
@@ -36,6 +57,11 @@ def build(runtime: Runtime) -> Service:
             top.router(portal),
             received.router(portal),
             sent.router(portal),
+            listing.router(portal),
+            fetching.router(portal),
+            messages.router(portal),
+            withdrawing.router(portal),
+            live.router(portal),
             compose.router(portal, made),
             drafts.router(portal, made),
             bulk_row.router(portal, made),
@@ -50,9 +76,17 @@ def build(runtime: Runtime) -> Service:
         ),
         loops={"sender": made.sender.run},
         degraded_without=("kafka", "s3"),
-        stop=portal.api.close,
+        stop=_stop(portal),
         nowhere=portal.troubles.nowhere,
     )
+
+
+def _stop(portal: Portal) -> Callable[[], Awaitable[None]]:
+    async def stop() -> None:
+        await portal.live.close()
+        await portal.api.close()
+
+    return stop
 
 
 def _portal(runtime: Runtime) -> Portal:
@@ -60,12 +94,13 @@ def _portal(runtime: Runtime) -> Portal:
     secret = runtime.secrets.hmac_key(PORTAL_SECRET_LABEL)
     api = Api(settings.api or runtime.settings.address, secret)
     sessions = WebSessions(runtime.db, runtime.seal, runtime.secrets, ports.ids, settings.idle_minutes)
+    visitors = Visitors(sessions, api, ports.clock)
     assets = Assets()
     return Portal(
         settings=settings,
         db=runtime.db,
         sessions=sessions,
-        visitors=Visitors(sessions, api, ports.clock),
+        visitors=visitors,
         api=api,
         csrf=Csrf(runtime.secrets.hmac_key("portal/form")),
         pages=Pages(assets, {"settings": settings, "version": VERSION}),
@@ -75,6 +110,10 @@ def _portal(runtime: Runtime) -> Portal:
         clock=ports.clock,
         ids=ports.ids,
         limits=runtime.settings.limits,
+        searches=Searches(runtime.db, runtime.seal, runtime.secrets, ports.ids),
+        memos=Memos(runtime.db, runtime.seal, runtime.secrets),
+        likings=Likings(runtime.db),
+        live=Live(visitors.without_browser, api, ports.clock, runtime.log),
         secure=runtime.settings.address.startswith("https://"),
         log=runtime.log,
     )

@@ -50,6 +50,7 @@ class Frame:
     office_number: str
     person: str
     unread: int | None
+    counts: shapes.Counts | None = None
     bands: tuple[Sentence, ...] = ()
     menu: tuple[Entry, ...] = MENU
 
@@ -74,12 +75,13 @@ class Frames:
     async def of(self, visitor: Visitor, here: str) -> Frame:
         """The frame for this visitor. Raises `NotLoggedIn` when the session has ended."""
         plain = plain_frame(visitor, here)
-        unread, bands = await asyncio.gather(self._unread(visitor), self._bands(visitor))
-        return dataclasses.replace(plain, unread=unread, bands=bands)
+        counts, bands = await asyncio.gather(self._counts(visitor), self._bands(visitor))
+        unread = None if counts is None else counts.received.get("delivered", 0)
+        return dataclasses.replace(plain, unread=unread, counts=counts, bands=bands)
 
-    async def _unread(self, visitor: Visitor) -> int | None:
+    async def _counts(self, visitor: Visitor) -> shapes.Counts | None:
         try:
-            return (await visitor.client.counts()).received.get("delivered", 0)
+            return await visitor.client.counts()
         except NotLoggedIn:
             raise
         except ClientError:

@@ -11,7 +11,9 @@ from fastapi import APIRouter, Request, Response
 
 from services.portal.apis import Api
 from services.portal.forms import CSRF_FIELD, CSRF_HEADER, FIELDS_BYTES_MAX, Csrf, Form, Posted, read_form
-from services.portal.frame import Frames, plain_frame
+from services.portal.frame import Frame, Frames, plain_frame
+from services.portal.kept import Likings, Memos, Searches
+from services.portal.live import Live
 from services.portal.pages import Assets, Pages
 from services.portal.routes import Elsewhere, Forbidden, screen_route
 from services.portal.rules import place_within
@@ -68,6 +70,10 @@ class Portal:
     clock: Clock
     ids: Ids
     limits: Limits
+    searches: Searches
+    memos: Memos
+    likings: Likings
+    live: Live
     secure: bool
     log: "FilteringBoundLogger"
     rescues: dict[str, Rescue] = field(default_factory=dict)
@@ -129,13 +135,16 @@ class Portal:
         title: str,
         here: str = "",
         status: int = 200,
+        frame: Frame | None = None,
         **values: Any,
     ) -> Response:
         """A page of an office in its frame. `here` is the path of its entry in the main menu.
 
+        A page that asks the API for more gives the `frame` that it asked for at the same time.
+
         Raises `NotLoggedIn` when the session has ended.
         """
-        frame = await self.frames.of(visitor, here)
+        frame = frame or await self.frames.of(visitor, here)
         return self.pages.page(template, self._values(visitor, screen, title, frame=frame, **values), status)
 
     def fragment(self, visitor: Visitor, template: str, block: str, *, screen: str = "", **values: Any) -> Response:
@@ -238,10 +247,7 @@ class Portal:
 
     async def visitor_without_browser(self, session_id: UUID) -> Visitor | None:
         """The visitor whose work goes on after the page was closed; None once the session has ended."""
-        web = await self.sessions.by_id(session_id)
-        if web is None or web.held.session is None:
-            return None
-        return await self.visitors.of(web, "", None)
+        return await self.visitors.without_browser(session_id)
 
     async def _way_in(self, request: Request, kind: Kind, web: WebSession | None) -> str:
         """Where to go without a session; what was typed into a form that came too late is kept for its writer."""

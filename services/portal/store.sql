@@ -28,3 +28,38 @@ UPDATE web_session SET ended_at = coalesce(ended_at, :now), sealed = ''::bytea W
 -- name: forget_sessions!
 -- Sessions that ended long enough ago are removed.
 DELETE FROM web_session WHERE until < :before OR ended_at < :before OR used_at < :before;
+
+-- name: keep_search!
+-- Somebody searches for something.
+INSERT INTO search (id, session, office, sealed, made_at) VALUES (:id, :session, :office, :sealed, :now);
+
+-- name: search_of_id$
+-- What was searched for in this session under an id.
+SELECT sealed FROM search WHERE id = :id AND session = :session;
+
+-- name: forget_old_searches!
+-- Of a session's searches the newest stay.
+DELETE FROM search WHERE session = :session AND id IN (
+    SELECT id FROM search WHERE session = :session ORDER BY made_at DESC, id DESC OFFSET :kept);
+
+-- name: memo_of^
+-- What the office noted about a message.
+SELECT sealed, version, written_at FROM memo WHERE office = :office AND message_id = :message_id;
+
+-- name: write_memo$
+-- The office's note about a message, if nobody wrote another one since `version`; answers the new version.
+INSERT INTO memo AS kept (office, message_id, sealed, version, written_at)
+VALUES (:office, :message_id, :sealed, 1, :now)
+ON CONFLICT (office, message_id) DO UPDATE
+SET sealed = excluded.sealed, version = kept.version + 1, written_at = excluded.written_at
+WHERE kept.version = :version
+RETURNING version;
+
+-- name: preference_of$
+-- How a person likes something.
+SELECT value FROM preference WHERE office = :office AND user_id = :user_id AND name = :name;
+
+-- name: prefer!
+-- A person likes something otherwise from now on.
+INSERT INTO preference (office, user_id, name, value) VALUES (:office, :user_id, :name, :value)
+ON CONFLICT (office, user_id, name) DO UPDATE SET value = excluded.value;

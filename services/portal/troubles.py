@@ -91,6 +91,8 @@ class Troubles:
 
 
 def _told(trouble: Exception, reference: str) -> Told:
+    if isinstance(trouble, ApiError) and trouble.status == HTTPStatus.NOT_FOUND:
+        return Told(404, say("E-600"))  # one page for what is not there, whoever says so
     if isinstance(trouble, ApiError):
         retry = None if trouble.retry_after is None else int(trouble.retry_after)
         return Told(trouble.status, of_refusal(trouble), retry)

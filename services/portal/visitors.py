@@ -77,6 +77,16 @@ class Visitors:
         slot = SessionSlot(web.held.session)
         return Visitor(web, slot, self.api.client(slot, browser), csrf)
 
+    async def without_browser(self, session_id: UUID) -> Visitor | None:
+        """The visitor of a session whose browser asks nothing just now; None once it has ended.
+
+        Raises `NotLoggedIn`, `Unreachable` as `of`.
+        """
+        web = await self.sessions.by_id(session_id)
+        if web is None or web.held.session is None:
+            return None
+        return await self.of(web, "", None)
+
     async def keep(self, visitor: Visitor) -> None:
         """Keep the tokens that a page has renewed on its way; end the session whose API session has ended."""
         if not visitor.slot.changed:

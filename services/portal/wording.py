@@ -33,9 +33,11 @@ def sentences() -> Mapping[str, Sentence]:
 
 
 def say(number: str, **fill: str | int) -> Sentence:
-    """A sentence of the portal's own, filled in."""
+    """A sentence of the portal's own, filled in; only errors (E-…) show their number."""
     found = sentences()[number]
-    return Sentence(number, found.what.format_map(fill), found.todo.format_map(fill))
+    return Sentence(
+        number if number.startswith("E-") else None, found.what.format_map(fill), found.todo.format_map(fill)
+    )
 
 
 def of_refusal(refused: ApiError) -> Sentence:

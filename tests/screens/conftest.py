@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.screens.browsing import CHROMIUM, SWITCHES, Desk, Office, violations
+from tests.screens.posting import Post
 from tests.spine.product import Product
 
 PICTURES = Path(__file__).parents[2] / "docs" / "screens"
@@ -59,6 +60,13 @@ def browser() -> Iterator[Browser]:
 def desk(stack: Product, browser: Browser) -> Desk:
     """Logins and browsers of the running product."""
     return Desk(stack, browser)
+
+
+@pytest.fixture(scope="session")
+def post(desk: Desk) -> Iterator[Post]:
+    """Messages between the practice offices."""
+    with Post(desk) as made:
+        yield made
 
 
 @pytest.fixture

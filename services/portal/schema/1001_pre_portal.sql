@@ -21,4 +21,41 @@ ALTER TABLE web_session ENABLE ROW LEVEL SECURITY;
 ALTER TABLE web_session FORCE ROW LEVEL SECURITY;
 CREATE POLICY inside ON web_session TO portal_owner, portal_worker USING (true) WITH CHECK (true);
 
+-- What somebody typed into the search of a list, sealed: it may name a person, and addresses are logged, so the address
+-- carries only this id. It goes with its session.
+CREATE TABLE search (
+    id uuid PRIMARY KEY,
+    session uuid NOT NULL REFERENCES web_session (id) ON DELETE CASCADE,
+    office text NOT NULL,
+    sealed bytea NOT NULL,
+    made_at timestamptz NOT NULL
+);
+CREATE INDEX search_session ON search (session, made_at);
+SELECT grant_worker('search');
+SELECT office_policy('search', 'office');
+
+-- What an office notes for itself about a message (社内メモ, 担当), sealed together with the name of the one who wrote
+-- it. The other office never sees it; `version` tells two writers apart.
+CREATE TABLE memo (
+    office text NOT NULL,
+    message_id uuid NOT NULL,
+    sealed bytea NOT NULL,
+    version integer NOT NULL,
+    written_at timestamptz NOT NULL,
+    PRIMARY KEY (office, message_id)
+);
+SELECT grant_worker('memo');
+SELECT office_policy('memo', 'office');
+
+-- How a person likes the screens: row heights.
+CREATE TABLE preference (
+    office text NOT NULL,
+    user_id text NOT NULL,
+    name text NOT NULL,
+    value text NOT NULL,
+    PRIMARY KEY (office, user_id, name)
+);
+SELECT grant_worker('preference');
+SELECT office_policy('preference', 'office');
+
 -- migrate:down
