@@ -78,6 +78,7 @@
         field.files = given.files;
         chosen(field);
       });
+      if (field.files.length) chosen(field); /* chosen before this script was there */
     }
     for (const button of all("[data-without-js]", within)) button.hidden = true;
   }
