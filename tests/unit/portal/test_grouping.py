@@ -97,7 +97,7 @@ def test_a_zip_gives_its_files_under_their_bare_names() -> None:
     ("data", "why"),
     [
         (b"no zip", "damaged"),
-        (packed(("a", b"x" * 1000))[:-30], "damaged"),
+        pytest.param(packed(("a", b"x" * 1000))[:-30], "damaged", id="cut"),  # a ZIP holds the time
         (packed(("../a.CSV", b"")), "path"),
         (packed(("a/../../b.CSV", b"")), "path"),
         (packed(("/etc/passwd", b"")), "path"),
