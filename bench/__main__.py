@@ -4,13 +4,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import bulk, cycle, pages, peer
+from bench import bulk, cycle, peer
 from bench.measured import table
 
 
 def main() -> None:
-    """Measure everything, or the parts named on the command line: cycle peer bulk pages."""
-    parts = set(sys.argv[1:]) or {"cycle", "peer", "bulk", "pages"}
+    """Measure everything, or the parts named on the command line: cycle peer bulk."""
+    parts = set(sys.argv[1:]) or {"cycle", "peer", "bulk"}
     rows = []
     with tempfile.TemporaryDirectory(prefix="todoke-bench-", ignore_cleanup_errors=True) as folder:
         if "cycle" in parts:
@@ -19,8 +19,6 @@ def main() -> None:
             rows.append(peer.measure(Path(folder) / "peer"))
         if "bulk" in parts:
             rows += bulk.measure(Path(folder) / "bulk")
-        if "pages" in parts:
-            rows += pages.measure(Path(folder) / "pages")
     print(table(rows))
 
 

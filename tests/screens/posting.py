@@ -119,6 +119,7 @@ class Post:
         for file in message.files:
             client.fetch_file(message_id, file.n, file.sha256)
         client.receipt(message_id, [file.sha256 or "" for file in message.files])
+        self.wait(office, message_id, "downloaded")
 
 
 def empty_pdf() -> bytes:

@@ -136,8 +136,8 @@
 
   /* A list that is read again says so, if it takes long. */
   let waiting = 0;
-  document.addEventListener("htmx:beforeRequest", (event) => {
-    const list = event.detail.target;
+  document.addEventListener("htmx:before:request", (event) => {
+    const list = event.detail.ctx.target;
     if (!list || list.id !== "list") return;
     list.setAttribute("aria-busy", "true");
     clearTimeout(waiting);
@@ -148,15 +148,9 @@
       list.replaceChildren(word);
     }, PATIENCE_MS);
   });
-  document.addEventListener("htmx:afterRequest", () => clearTimeout(waiting));
-  document.addEventListener("htmx:load", () => {
-    window.todoke.repaint();
-    shown();
-  });
-  document.addEventListener("htmx:responseError", (event) => {
-    if (event.detail.target && event.detail.target.id === "list") location.reload();
-  });
-  document.addEventListener("htmx:sendError", () => {
+  document.addEventListener("htmx:finally:request", () => clearTimeout(waiting));
+  document.addEventListener("htmx:response:error", () => location.reload());
+  document.addEventListener("htmx:error", () => {
     const list = document.getElementById("list");
     if (list) list.removeAttribute("aria-busy");
     say("say-live-broken");
@@ -195,4 +189,14 @@
     for (const each of all("[data-script]")) each.hidden = false;
   }
   shown();
+
+  /* Whoever has read the list again: the choice is painted on the new rows. */
+  const place = document.getElementById("lists");
+  if (place) {
+    new MutationObserver(() => {
+      window.todoke.repaint();
+      shown();
+      place.dispatchEvent(new Event("todoke:read"));
+    }).observe(place, { childList: true });
+  }
 })();

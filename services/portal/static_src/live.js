@@ -136,12 +136,11 @@
   window.addEventListener("pagehide", () => source.close());
 
   /* A list that was read again is up to date: what was announced is in it. */
-  document.addEventListener("htmx:load", (event) => {
-    if (event.detail.elt.id !== "list") return;
+  place.addEventListener("todoke:read", () => {
     const bar = document.getElementById("news");
     const list = document.getElementById("list");
-    if (!bar || !list.dataset.newest) return;
-    bar.dataset.after = String(Math.max(Number(bar.dataset.after), Number(list.dataset.newest)));
+    if (!bar || !list || !(Number(list.dataset.newest) > Number(bar.dataset.after))) return;
+    bar.dataset.after = list.dataset.newest;
     void news();
   });
 })();
