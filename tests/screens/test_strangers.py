@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -20,16 +21,26 @@ PUBLIC = ("/static/", "/usage", "/operator")
 NOBODYS: Mapping[str, str] = {
     "message_id": "01900000-0000-7000-8000-000000000000",
     "n": "1",
+    "draft": "01900000-0000-7000-8000-000000000001",
+    "sheet": "01900000-0000-7000-8000-000000000002",
+    "row": "01900000-0000-7000-8000-000000000003",
+    "run": "01900000-0000-7000-8000-000000000004",
+    "word": "01900000-0000-7000-8000-000000000005",
+    "action": "remove",
 }
 """A value for each parameter of a path that names nothing at all; a new parameter gets one here and in `foreign`."""
 
 
-def screens() -> list[tuple[str, str]]:
-    """(method, path) of every screen whose path has a parameter."""
+OWN = "/compose/{draft}/"
+"""What is posted here makes a draft under an id that the form drew: that it touches no other is seen below."""
+
+
+def screens() -> list[tuple[str, str, bool]]:
+    """Method, path and whether it takes files, of every screen whose path has a parameter."""
     with ThreadPoolExecutor(1) as thread:  # Playwright's own loop runs in this one
         services, _ = thread.submit(asyncio.run, apidocs._wired()).result()
     return [
-        (method, route.path)
+        (method, route.path, bool(route.openapi_extra))
         for service in services
         if service.name == "portal"
         for router in service.routers
@@ -41,26 +52,66 @@ def screens() -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def foreign(desk: Desk) -> Mapping[str, str]:
-    """What others have: a message of two other offices."""
+    """What others have: a message of two other offices, a draft and a sheet of one of them."""
     office = desk.office(SENDER)
     with Client(desk.url) as client:
         client.login(office.c_id, office.c_password, office.kj_id, office.kj_password)
-        sent = client.send(RECIPIENT, text="これは、ほかの2つの事業所のものです。")
-    return {"message_id": str(sent.message_id), "n": "1"}
+        sent = client.send(RECIPIENT, text=f"これは、ほかの2つの事業所のものです。{uuid4()}")
+    with visiting(desk, SENDER) as visitor:
+        page = visitor.get("/compose").text
+        (draft,) = set(re.findall(r"/compose/([0-9a-f-]{36})/", page))
+        saved = visitor.post(f"/compose/{draft}/save", files=fields(_form=proof_of(page), text="下書き", recipient=RECIPIENT))
+        assert saved.status_code in {200, 303}
+        (sheet,) = set(re.findall(r"/bulk/([0-9a-f-]{36})/", visitor.get("/bulk").text))
+    return {
+        **NOBODYS,
+        "message_id": str(sent.message_id),
+        "draft": draft,
+        "sheet": sheet,
+        "row": draft,
+        "run": draft,
+    }
+
+
+def visiting(desk: Desk, office: str) -> httpx.Client:
+    """A browser without scripts, logged in."""
+    headers = {"Origin": desk.url, "Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
+    return httpx.Client(base_url=desk.url, cookies=desk.cookies(office), headers=headers, timeout=60)
+
+
+def fields(**values: str) -> dict[str, tuple[None, str]]:
+    """The fields of a form that takes files."""
+    return {name: (None, value) for name, value in values.items()}
 
 
 def test_s00_10_what_belongs_to_others_is_as_absent_as_what_never_was(desk: Desk, foreign: Mapping[str, str]) -> None:
-    unknown = {name for _, path in screens() for name in re.findall(r"\{(\w+)", path)} - NOBODYS.keys()
+    unknown = {name for _, path, _ in screens() for name in re.findall(r"\{(\w+)", path)} - NOBODYS.keys()
     assert unknown == set(), "say what of others it could name"
-    cookies = desk.cookies(STRANGER)
-    headers = {"Origin": desk.url, "Sec-Fetch-Site": "same-origin", "Accept": "text/html"}
-    with httpx.Client(base_url=desk.url, cookies=cookies, headers=headers, timeout=60) as client:
+    with visiting(desk, STRANGER) as client:
         proof = proof_of(client.get("/sent").text)
-        for method, path in screens():
+        for method, path, takes_files in screens():
+            if method == "POST" and path.startswith(OWN):
+                continue
             pages = []
             for values in (foreign, NOBODYS):
                 place = re.sub(r"\{(\w+)[^}]*\}", r"{\1}", path).format_map(values)
-                answer = client.request(method, place, data={"_form": proof} if method == "POST" else None)
+                body = {"files": fields(_form=proof)} if takes_files else {"data": {"_form": proof}}
+                answer = client.request(method, place, **(body if method == "POST" else {}))
                 pages.append((answer.status_code, re.sub(r"[0-9a-f]{12}", "", answer.text)))
             assert pages[0] == pages[1], f"{method} {path}"
             assert pages[0][0] == 404, f"{method} {path}"
+
+
+def test_what_is_posted_under_the_id_of_anothers_draft_touches_it_not(desk: Desk, foreign: Mapping[str, str]) -> None:
+    draft = foreign["draft"]
+    with visiting(desk, SENDER) as owner:
+        before = owner.get("/drafts").text.count(draft)
+        assert before
+        with visiting(desk, STRANGER) as client:
+            body = fields(_form=proof_of(client.get("/sent").text), text="よその下書き", recipient=RECIPIENT)
+            assert client.post(f"/compose/{draft}/save", files=body).status_code < 500
+            assert client.get(f"/compose/{draft}").status_code == 404
+        assert owner.get("/drafts").text.count(draft) == before
+        page = owner.get(f"/compose/{draft}").text
+        assert "よその下書き" not in page
+        assert "下書き</textarea>" in page

@@ -117,7 +117,12 @@ async def test_a_service_that_is_not_open_yet_answers_503_and_is_not_ready(ports
     runtime = SimpleNamespace(name="routing", settings=SimpleNamespace(kafka="127.0.0.1:9"), ports=ports, **tools)
     hosted = _Hosted(cast("Any", runtime), service, cast("Any", None), cast("Any", None))
     settings = SimpleNamespace(kafka="127.0.0.1:9", also_ready=(), trusted_front=None)
-    parts = {"objects": Answers(), "access": Answers(), "ended": SimpleNamespace(fresh=True)}
+    parts = {
+        "objects": Answers(),
+        "access": Answers(),
+        "ended": SimpleNamespace(fresh=True),
+        "secrets": SimpleNamespace(hmac_key=str.encode),
+    }
     shared = SimpleNamespace(ports=ports, metrics=Metrics(), settings=settings, **parts)
     host = Host(cast("Any", shared), {}, serves=True, works=False)
     host._hosted.append(hosted)
