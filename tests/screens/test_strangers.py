@@ -60,7 +60,8 @@ def foreign(desk: Desk) -> Mapping[str, str]:
     with visiting(desk, SENDER) as visitor:
         page = visitor.get("/compose").text
         (draft,) = set(re.findall(r"/compose/([0-9a-f-]{36})/", page))
-        saved = visitor.post(f"/compose/{draft}/save", files=fields(_form=proof_of(page), text="下書き", recipient=RECIPIENT))
+        form = fields(_form=proof_of(page), text="下書き", recipient=RECIPIENT)
+        saved = visitor.post(f"/compose/{draft}/save", files=form)
         assert saved.status_code in {200, 303}
         (sheet,) = set(re.findall(r"/bulk/([0-9a-f-]{36})/", visitor.get("/bulk").text))
     return {
@@ -108,8 +109,8 @@ def test_what_is_posted_under_the_id_of_anothers_draft_touches_it_not(desk: Desk
         before = owner.get("/drafts").text.count(draft)
         assert before
         with visiting(desk, STRANGER) as client:
-            body = fields(_form=proof_of(client.get("/sent").text), text="よその下書き", recipient=RECIPIENT)
-            assert client.post(f"/compose/{draft}/save", files=body).status_code < 500
+            form = fields(_form=proof_of(client.get("/sent").text), text="よその下書き", recipient=RECIPIENT)
+            assert client.post(f"/compose/{draft}/save", files=form).status_code < 500
             assert client.get(f"/compose/{draft}").status_code == 404
         assert owner.get("/drafts").text.count(draft) == before
         page = owner.get(f"/compose/{draft}").text
