@@ -78,6 +78,9 @@ CREATE TABLE comparison_difference (
     PRIMARY KEY (office, name)
 );
 SELECT grant_worker('comparison_difference');
+ALTER TABLE comparison_difference ENABLE ROW LEVEL SECURITY;
+ALTER TABLE comparison_difference FORCE ROW LEVEL SECURITY;
+CREATE POLICY inside ON comparison_difference TO projection_owner, projection_worker USING (true) WITH CHECK (true);
 
 -- Every read set has a number of its own, which is part of every ETag: those of one set say nothing about another.
 CREATE SEQUENCE edition AS integer START 2;

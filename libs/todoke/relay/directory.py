@@ -83,6 +83,6 @@ class Directory:
         wanted = tuple(versions)
         async with database.connection() as db:
             rows = await self.get(db, (number for number, _ in wanted))
-        if any(number not in rows or rows[number].version < version for number, version in wanted):
+        if any(version > (rows[number].version if number in rows else 0) for number, version in wanted):
             raise NotYet("directory")
         return rows

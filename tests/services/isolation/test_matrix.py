@@ -123,7 +123,7 @@ def operations(document: Any) -> dict[str, list[dict[str, Any]]]:
 def filled(path: str, thing: str = "") -> str:
     """A path with this id, and the owner's number where an office is named."""
     ids = dict.fromkeys(("message_id", "webhook_id", "session", "subject"), thing)
-    return path.format(**ids, n="1", owner="own", number=OWNER.office, service="storage")
+    return path.format(**ids, n="1", report="1", owner="own", number=OWNER.office, service="storage")
 
 
 def sendable(body: Any, *, upload: bool, path: str = "") -> dict[str, Any]:

@@ -120,7 +120,7 @@ async def test_an_operator_looks_decides_and_traces(room: Room, terminal: Termin
         await room.hold(service, message)
     code, status = await terminal.json("status")
     assert code == 5
-    assert set(status["not_reached"]) == {"ingest", "validation", "storage", "notification"}
+    assert set(status["not_reached"]) == {"ingest", "validation", "storage", "notification", "portal"}
     assert {each["service"]: each["held"] for each in status["services"]} == {
         "registry": 0, "routing": 1, "projection": 1,
     }  # fmt: skip

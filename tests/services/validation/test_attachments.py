@@ -63,8 +63,18 @@ def codes(findings: tuple[Finding, ...]) -> list[str]:
     return [finding.code for finding in findings]
 
 
+OTHERS: set[int] = set()
+"""Children that a fixture of other tests keeps in this process."""
+
+
 def children_of_this_process() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "parser_child" in " ".join(child.cmdline())]
+    found = [child for child in psutil.Process().children() if "parser_child" in " ".join(child.cmdline())]
+    return [child for child in found if child.pid not in OTHERS]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def others() -> None:
+    OTHERS.update(child.pid for child in children_of_this_process())
 
 
 @pytest.fixture(name="pool")
