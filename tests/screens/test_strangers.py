@@ -91,7 +91,7 @@ def test_s00_10_what_belongs_to_others_is_as_absent_as_what_never_was(desk: Desk
     with visiting(desk, STRANGER) as client:
         proof = proof_of(client.get("/sent").text)
         for method, path, takes_files in screens():
-            if method == "POST" and path.startswith(OWN):
+            if (method == "POST" and path.startswith(OWN)) or path == "/drafts/{action}":  # which drafts is in the form
                 continue
             pages = []
             for values in (foreign, NOBODYS):
