@@ -65,7 +65,9 @@ def router(portal: Portal, making: Making) -> APIRouter:
                 return await _row_page(portal, making, visitor, row, again, status=422)
             except Moved:
                 found = await making.sheets.row(clerk, row)
-                return go(place(f"/bulk/{found.sheet}" if found else "/bulk", told="changed"))
+                if found is None:
+                    raise NotThere from None
+                return go(place(f"/bulk/{found.sheet}", told="changed"))
         fresh = await making.sheets.row(clerk, row)
         if fresh is None:
             raise NotThere
