@@ -119,7 +119,8 @@ class Traffic:
             await asyncio.wait_for(asyncio.gather(*collecting), SETTLED_SECONDS_MAX)
         except TimeoutError:
             missing = {office: self.account.missing(office) for office in RECIPIENTS}
-            raise AssertionError(f"not settled in time; missing {missing}; {self._stack.ended()}") from None
+            words = "\n".join(f"--- {name}\n{self._stack.last_words(name)}" for name in self._stack.processes)
+            raise AssertionError(f"not settled in time; missing {missing}; {self._stack.ended()}\n{words}") from None
         finally:
             for task in (*sending, *collecting):
                 task.cancel()

@@ -3,7 +3,8 @@
 import io
 import re
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -88,6 +89,14 @@ class Post:
             self.office(office).sent(wait_for=f"{message_id}:{status}", limit=1)
             message = self.office(office).message(message_id)
         raise AssertionError(f"{message_id} is {message.status}, not {status}")
+
+    def until(self, true: Callable[[], bool]) -> None:
+        """Wait until something said once is seen in the lists: they follow what happened, they are not it."""
+        for _ in range(100):
+            if true():
+                return
+            time.sleep(0.1)
+        raise AssertionError("it never came true")
 
     def results(self, text: str | None = None, *, folder: str = RESULTS) -> UUID:
         """実績 from the helper to the manager: one CSV."""

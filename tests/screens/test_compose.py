@@ -234,7 +234,7 @@ def test_s16_drafts_are_removed_brought_back_and_moved_to_the_sheet(page_of: Pag
 
 
 def test_s20_1_the_first_message_to_a_partner_is_asked_about(page_of: PageOf, axe: Axe, shot: Shot) -> None:
-    page = page_of("9970100414")  # no other test sends from this office
+    page = page_of("9970100414")  # no other test sends from this office to the other
     compose(page)
     page.get_by_label(NUMBER).fill("9970100513")
     page.get_by_label("メッセージ：").fill(f"令和8年10月分のご連絡 {uuid4().hex[:8]}")

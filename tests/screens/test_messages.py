@@ -161,7 +161,7 @@ def test_s21_a_recipient_is_asked_before_persons_are_shown(page_of: PageOf, post
     axe(page)
     page.get_by_role("link", name="氏名と値を表示する").click()
     expect(page.get_by_role("link", name="氏名と値を表示する")).to_have_count(0)
-    assert post.office(HELPER).message(message_id).opened_at is not None
+    post.until(lambda: post.office(HELPER).message(message_id).opened_at is not None)
 
 
 # --- other offices -------------------------------------------------------------------------------------------------

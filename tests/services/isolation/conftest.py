@@ -43,6 +43,7 @@ TEXT = "だれにも見せない本文"
 FILE = "だれにも見せない写真.png"
 MAIL = "nobody-else@example.jp"
 HOOK = "https://example.jp/only-the-owners"
+QUIET_SECONDS = 0.2
 
 GENEROUS = Limits(
     requests_per_minute_user=10**9,
@@ -63,6 +64,12 @@ class Work:
         """What was done since the last look."""
         done, self.done = self.done, []
         return done
+
+    async def ended(self) -> None:
+        """Until nothing more is done: a stream whose client has gone ends its last look by itself."""
+        before = None
+        while before != (before := len(self.done)):  # noqa: ASYNC110 (nothing tells when a stream has ended)
+            await asyncio.sleep(QUIET_SECONDS)
 
     @contextlib.contextmanager
     def noted(self) -> Iterator[None]:
@@ -152,6 +159,8 @@ class Scene:
         async with http.stream(method, path, headers=headers, **more) as response:
             endless = response.headers.get("content-type", "").startswith("text/event-stream")
             body = await anext(response.aiter_bytes()) if endless else await response.aread()
+        if endless:
+            await self.work.ended()
         await asyncio.sleep(0)  # asyncpg tells of the last statement in the next turn of the loop
         return Answer.of(response, body)
 

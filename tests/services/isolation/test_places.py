@@ -30,7 +30,7 @@ async def test_a_foreign_cursor_is_no_cursor(scene: Scene, path: str) -> None:
                 answers.append((await scene.ask("GET", f"{path}?cursor={cursor}", mine), scene.work.taken()))
                 body = {"box": path.rsplit("/", 1)[1], "text": "だれ", "cursor": cursor}
                 assert (await scene.ask("POST", "/v1/search", mine, json=body)).status == 422
-            assert all(each == answers[0] for each in answers), answers
+            assert all(each == answers[0] for each in answers), [work for _, work in answers]
             assert (answers[0][0].status, answers[0][0].json()["code"]) == (422, "TDK-CURSOR")
 
 
