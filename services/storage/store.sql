@@ -18,9 +18,14 @@ ORDER BY message_id
 ON CONFLICT DO NOTHING;
 
 -- name: lock_custody
--- Lock messages in key order, so that none of them is recalled while it arrives; the bounds name their months.
+-- Lock messages in key order, so that none of them is recalled while it arrives; the bounds name their months. None is
+-- locked unless all are there: who held some while it waits to make the others would wait for those who wait for it.
 SELECT message_id, recall_requested_at, recall_reason_sealed FROM custody
 WHERE message_id = ANY(:message_ids::uuid[]) AND message_id BETWEEN :low AND :high
+    AND (
+        SELECT count(*) FROM custody AS one
+        WHERE one.message_id = ANY(:message_ids::uuid[]) AND one.message_id BETWEEN :low AND :high
+    ) = cardinality(:message_ids::uuid[])
 ORDER BY message_id
 FOR UPDATE;
 
