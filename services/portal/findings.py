@@ -19,17 +19,6 @@ GROUPED_FROM = 21
 
 VALUE_CHARACTERS_MAX = 60
 
-_FORMS = {
-    "UPHOSOKU": "利用者補足情報",
-    "UP1KYO": "第1表",
-    "UP2KYO": "第2表",
-    "UP3KYO": "第3表",
-    "UPPLAN": "第6表",
-    "UPSIKYU": "第7表",
-    "UPJSK": "実績情報",
-    "UPKIHON": "利用者基本情報",
-    "UPYOBO": "支援計画書",
-}
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 
 
@@ -178,7 +167,7 @@ def _person(name: str, insured: str) -> str:
 
 def _form(file: str | None) -> str:
     name = careplan.parse_name(file or "")
-    return "" if name is None else _FORMS.get(name.kind, name.kind)
+    return "" if name is None else careplan.SHORT_NAMES.get(name.kind, name.kind)
 
 
 def _order(card: Card) -> tuple[bool, str, str, int]:
