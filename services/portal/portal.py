@@ -46,6 +46,9 @@ UPLOAD = multipart_body("_form", "files")
 FIRST = "/first"
 """The only page while a password must be changed (S-08)."""
 
+UNATTENDED = "Todoke-Unattended"
+"""The header by which a page says that it asks by itself, with nobody at the screen."""
+
 Rescue = Callable[[Request, WebSession], Awaitable[str]]
 """Keeps the form that a browser posts under a session that has ended, and answers where its writer finds it again. It
 reads the form by `portal.form`, which knows the proof of an ended session too."""
@@ -94,11 +97,12 @@ class Portal:
         """A guard: the visitor of an office's page, with one of these roles (none named: any).
 
         Without a session it leads to the login and back afterwards; while a password must be changed, to S-08. `used`
-        False does not count the request as a use (the live stream, the question how long the session lasts).
+        False does not count the request as a use (the live stream, the question how long the session lasts); nor does
+        one count that a page sends by itself and says so.
         """
 
         async def guard(request: Request) -> Visitor:
-            found = await self._visitor(request, "office", used=used)
+            found = await self._visitor(request, "office", used=used and UNATTENDED not in request.headers)
             if roles and found.roles.isdisjoint(roles):
                 raise Forbidden
             return found

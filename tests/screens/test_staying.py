@@ -82,3 +82,15 @@ def test_asking_how_long_it_lasts_does_not_make_it_last(desk: Desk) -> None:
         assert client.get("/session/left").json()["seconds"] <= 600
         client.get("/received")
         assert client.get("/session/left").json()["seconds"] > 1700
+
+
+def test_a_page_that_asks_by_itself_does_not_make_the_session_last(page_of: PageOf, desk: Desk) -> None:
+    page = page_of(OFFICE, fresh=True)
+    page.goto("/received")
+    desk.age(cookie_of(page), 20)
+    with page.expect_response("**/received/news*") as asked:
+        page.evaluate("window.todoke.count()")
+    assert asked.value.ok
+    assert page.request.get("/session/left").json()["seconds"] <= 600
+    page.reload()  # that was a person
+    assert page.request.get("/session/left").json()["seconds"] > 1700

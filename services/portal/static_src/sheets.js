@@ -276,7 +276,7 @@
     const here = document.querySelector("[data-again]");
     if (!here) return;
     try {
-      const answer = await fetch(here.dataset.again);
+      const answer = await fetch(here.dataset.again, { headers: { "Todoke-Unattended": "yes" } });
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (!page.getElementById("result")) {
         location.reload();
