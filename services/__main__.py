@@ -24,7 +24,7 @@ def main() -> None:
     """Todoke (届け) carries care-plan documents between care offices."""
 
 
-@main.command()
+@main.command(short_help="Start the engines and every service.")
 @HOME
 @PORT
 @click.option("--demo", is_flag=True, help="Load the practice offices once and print their logins.")
@@ -41,7 +41,7 @@ def up(home: Path, port: int, demo: bool) -> None:  # noqa: FBT001 (click hands 
         _fail(trouble)
 
 
-@main.command()
+@main.command(short_help="Run services against engines that run.")
 @click.argument("names", nargs=-1)
 @HOME
 @PORT

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from services import ground
 from todoke import engines
@@ -141,6 +142,16 @@ class Stack:
     async def until_ready(self) -> None:
         """The same beside other tasks."""
         await asyncio.to_thread(self.wait_until_ready)
+
+    async def metric(self, name: str, metric: str, **labels: str) -> float:
+        """What a worker's `/metrics` says of a metric; fails when it says nothing."""
+        async with httpx.AsyncClient(timeout=10) as http:
+            answer = await http.get(f"http://127.0.0.1:{self._port_of(name, '') + 2}/metrics")
+        for family in text_string_to_metric_families(answer.text):
+            for sample in family.samples:
+                if sample.name == metric and labels.items() <= sample.labels.items():
+                    return float(sample.value)
+        raise AssertionError(f"{name} does not show {metric} {labels}")
 
     def last_words(self, name: str) -> str:
         """The end of a process's log."""

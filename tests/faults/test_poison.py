@@ -76,6 +76,7 @@ async def test_a_record_that_nobody_can_read_holds_its_message_only(stack: Stack
         await put_broken(stack, message_id, damage)
         for service in HEARERS_OF_ROUTING:
             await until(functools.partial(_holds, stack, service, message_id, "held"), f"a hold of {service}")
+        assert await stack.metric("storage", "todoke_held", service="storage") >= 1
         await stack.restart("routing")
         async with Traffic(stack).flowing() as traffic:
             await traffic.until_collected(10)

@@ -19,6 +19,11 @@ from todoke.relay.service import Service, Shared
 from todoke.relay.settings import S3Settings
 from todoke.relay.testing import TEST_MONTHS_AHEAD, fresh_database, secrets_of_home, settings_for
 
+from . import sources
+
+_ARROW = re.compile(r"^ +([a-z0-9 &]+) (?:-- .+ -->|-\. .+ \.->|-\.->) ([a-z0-9 &]+)$", re.MULTILINE)
+"""An arrow between nodes of a Mermaid flowchart, with or without words on it."""
+
 _DOCSTRING = re.compile(r"^Hears: (?P<hears>.+?)\.\n\nSays: (?P<says>.+?)\.\n\nOwns: .+\.\n?$", re.DOTALL)
 
 
@@ -44,6 +49,23 @@ async def service_of(tmp_path: Path) -> AsyncIterator[Callable[[str], Awaitable[
             return service
 
         yield wired
+
+
+async def test_the_picture_of_the_flow_shows_who_hears_whom(service_of: Callable[[str], Awaitable[Service]]) -> None:
+    page = (sources.ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = {
+        (one, other)
+        for ones, others in _ARROW.findall(page)
+        for one in ones.split(" & ")
+        for other in others.split(" & ")
+    }
+    assert {pair for pair in drawn if set(pair) <= set(SERVICES)} == {
+        (speaker, name)
+        for name in SERVICES
+        for event in (await service_of(name)).hears()
+        for speaker in event.SAID_BY
+        if speaker != name
+    }
 
 
 @pytest.mark.parametrize("name", SERVICES)

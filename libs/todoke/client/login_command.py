@@ -46,6 +46,7 @@ class Demo(BaseModel):
 @click.command(
     "login",
     epilog=EXIT_CODES,
+    short_help="ログインします。",
     help=f"ログインします。パスワードは画面で入れるか、環境変数 {C_PASSWORD} と {KJ_PASSWORD} で渡します。",
 )
 @click.option("--c-id", help="「c」から始まるユーザID（1段目）")

@@ -36,7 +36,7 @@ class Practice(Shape):
     operator: PracticeOperator
 
 
-@click.group("ops", epilog=EXIT_CODES)
+@click.group("ops", epilog=EXIT_CODES, short_help="What operators do.")
 def ops() -> None:
     """What operators do: look, decide about held messages, import offices. Every change needs a reason and a ticket."""
 

@@ -62,10 +62,10 @@ def save(folder: Path, name: str, content: bytes) -> Path:
         Unsavable: the disk is full, the folder is read-only, or the like.
     """
     try:
-        folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+        _make(folder)
         for candidate in _candidates(folder, name):
             if _placed(candidate, content):
-                sync_folder(folder)
+                _sync_place(folder)
                 return candidate
     except OSError as failure:
         raise Unsavable(f"保存できません: {folder}（{failure.strerror}）") from None
@@ -81,7 +81,7 @@ def replace_file(path: Path, content: bytes, drafts: Path) -> None:
         OSError: the disk is full, the folder is read-only, or the like.
     """
     for folder in (path.parent, drafts):
-        folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+        _make(folder)
     handle, draft = tempfile.mkstemp(dir=drafts)  # mode 0600
     with os.fdopen(handle, "wb") as stream:
         stream.write(content)
@@ -107,6 +107,7 @@ def existing(folder: Path, name: str, sha256: str, size: int) -> Path | None:
                 return None
             if candidate.stat().st_size == size and hashlib.sha256(candidate.read_bytes()).hexdigest() == sha256:
                 _sync_file(candidate)
+                _sync_place(folder)
                 return candidate
         except OSError:
             return None
@@ -165,6 +166,20 @@ def _sync_file(path: Path) -> None:
     """An earlier run may have been killed between writing and syncing."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
+
+
+def _make(folder: Path) -> None:
+    """A folder and those above it that are missing, each durable in the one that it stands in."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+    for each in missing:
+        sync_folder(each.parent)
+
+
+def _sync_place(folder: Path) -> None:
+    """The entries of a folder and its own: an earlier run may have been killed before it had synced either."""
+    sync_folder(folder)
+    sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

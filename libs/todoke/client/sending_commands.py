@@ -56,6 +56,7 @@ class Line:
 @click.command(
     "send",
     epilog=EXIT_CODES,
+    short_help="ファイル・フォルダ・ZIPを検査して送ります。",
     help="ファイル・フォルダ・ZIPを、組ごとに1通にまとめ、検査してから送ります。"
     "もう一度同じものを指定しても、2回は送りません（送信済み、と出ます）。",
 )

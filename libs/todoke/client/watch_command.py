@@ -37,6 +37,7 @@ PATIENCE = Patience(seconds=20)
 @click.command(
     "watch",
     epilog=EXIT_CODES,
+    short_help="フォルダを見張り、置いたものを送り、届いたものを入れます。",
     help="フォルダを見張ります。--out に置いたものを送り、届いたものを --in に入れます（受領も知らせます）。"
     "Ctrl-Cで止まります。いつ止まっても、何もなくならず、2回送られることもありません。",
 )

@@ -16,6 +16,7 @@ from todoke.events import Event, Undecodable, decode, read_headers, service_of, 
 from todoke.relay.clock import Ports
 from todoke.relay.faults import NotYet, Poison, SetAside, Transient
 from todoke.relay.handler import Batch, Handler, Heard
+from todoke.relay.lagging import Lagging
 from todoke.relay.limits import (
     BATCH_SECONDS_MAX,
     PARKS_IN_A_ROW_MAX,
@@ -123,6 +124,7 @@ class Discipline:
         self.began = False
         """Whether partitions were ever assigned to this process (or it heard that there are none for it)."""
         self.last_progress = ports.clock.monotonic()
+        self.lagging = Lagging(ports.clock)
 
     @property
     def waiting(self) -> bool:
@@ -157,6 +159,7 @@ class Discipline:
             self._passed.clear()
             self._check_first.clear()
             self._tries.clear()
+            self.lagging.forget()
 
     async def poll(self, records: Mapping[Place, Sequence[Raw]]) -> None:
         """Handle what one poll brought. Never raises but for cancellation."""
@@ -178,6 +181,9 @@ class Discipline:
             moved = {p: self.expected[p] for p in records if p in self.expected and self.expected[p] != before[p]}
             if moved:
                 self.last_progress = self._ports.clock.monotonic()
+                for place, at in moved.items():
+                    if before_it := [raw.timestamp for raw in records[place] if raw.offset < at]:
+                        self.lagging.heard(place, before_it[-1])
                 self._unmirrored |= moved
                 await self._store_passed_if_due()
                 await self._mirror_if_due()

@@ -287,13 +287,15 @@ class Host:
         hosted.last_seq = last_seq
 
     def _watch(self, hosted: _Hosted, hearing: Hearing) -> None:
-        name, discipline, lag = hosted.service.name, hearing.discipline, hearing.lag()
+        name, discipline, left = hosted.service.name, hearing.discipline, hearing.left()
+        lag = sum(left.values())
         now = self._shared.ports.clock.monotonic()
         if not lag:
             discipline.last_progress = now  # nothing to do is no standstill: the time counts from the first lag on
         stalled = now - discipline.last_progress
         self._shared.metrics.lag_events.labels(name).set(lag)
-        self._shared.metrics.lag_seconds.labels(name).set(stalled)
+        self._shared.metrics.lag_seconds.labels(name).set(discipline.lagging.seconds(left))
+        self._shared.metrics.stalled_seconds.labels(name).set(stalled)
         if stalled > NO_PROGRESS_SECONDS_MAX and not discipline.breaker_open and not discipline.waiting:
             log.critical("no_progress", service=name, lag=lag, exit=EXIT_NO_PROGRESS)
             self.failed.set()

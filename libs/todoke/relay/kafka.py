@@ -313,16 +313,14 @@ class _Steering:
         if due:
             await asyncio.wait_for(consumer.commit(due), 5)
 
-    def lag(self, expected: Mapping[Place, int]) -> int:
-        """Records known to be in the log and not heard yet."""
-        consumer = self._consumer()
-        if consumer is None:
-            return 0
-        total = 0
-        for place, offset in expected.items():
-            with contextlib.suppress(IllegalStateError):
-                total += max(0, (consumer.highwater(_tp(place)) or 0) - offset)
-        return total
+    def left(self, expected: Mapping[Place, int]) -> dict[Place, int]:
+        """By partition, records known to be in the log and not heard yet."""
+        consumer, found = self._consumer(), dict.fromkeys(expected, 0)
+        if consumer is not None:
+            for place, offset in expected.items():
+                with contextlib.suppress(IllegalStateError):
+                    found[place] = max(0, (consumer.highwater(_tp(place)) or 0) - offset)
+        return found
 
     def _quietly(self, act: Callable[[AIOKafkaConsumer], None]) -> None:
         consumer = self._consumer()
@@ -361,9 +359,9 @@ class Hearing(ABC):
     async def run(self) -> None:
         """Hear until cancelled, through every outage of Kafka."""
 
-    def lag(self) -> int:
-        """Records in the log that were not heard yet."""
-        return self.steering.lag(self.discipline.expected)
+    def left(self) -> dict[Place, int]:
+        """By partition, records in the log that were not heard yet."""
+        return self.steering.left(self.discipline.expected)
 
 
 class BareHearing(Hearing):

@@ -30,7 +30,12 @@ class Metrics:
         )
         self.retries = Counter("todoke_consumer_retries", "Batches put back", ["service", "reason"], registry=registry)
         self.lag_events = Gauge("todoke_lag_events", "Records not heard yet", labels, registry=registry)
-        self.lag_seconds = Gauge("todoke_lag_seconds", "Age of the last record heard", labels, registry=registry)
+        self.lag_seconds = Gauge(
+            "todoke_lag_seconds", "Age of the oldest record not heard yet, at most", labels, registry=registry
+        )
+        self.stalled_seconds = Gauge(
+            "todoke_stalled_seconds", "Time without progress while records wait", labels, registry=registry
+        )
         self.published = Counter("todoke_relay_records", "Records acknowledged by Kafka", labels, registry=registry)
         self.unknown = Counter("todoke_relay_unknown", "Rounds of unknown outcome", labels, registry=registry)
         self.refused_out = Counter("todoke_relay_refused", "Records the broker refused", labels, registry=registry)
@@ -76,6 +81,8 @@ class ConsumerMetrics:
         self.mismatches = metrics.mismatches.labels(service)
         self.lost_races = metrics.lost_races.labels(service)
         self.mirror_failures = metrics.mirror_failures.labels(service)
+        for gauge in (metrics.lag_events, metrics.lag_seconds, metrics.stalled_seconds):
+            gauge.labels(service)  # there from the first look on
         self._retries = metrics.retries
         self._service = service
 

@@ -29,9 +29,6 @@ COMMAND_SECONDS_MAX = 8.0
 TRANSACTION_SECONDS_MAX = 30.0
 """Longest transaction: an old snapshot makes every round of every relay slower."""
 
-IDLE_IN_TRANSACTION_MS = 10_000
-"""A process that stops in mid-transaction loses it: its locks must not hold up the one that takes over."""
-
 INACTIVE_SECONDS_MAX = 600
 """A connection that nobody used for so long is closed; a new one has to plan its statements first."""
 
@@ -230,7 +227,6 @@ class Database:
                     # plan such statements anew each time, which costs more than they do. Ours name the months by
                     # comparisons, which leave the others out when the statement begins.
                     "plan_cache_mode": "force_generic_plan",
-                    "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
                     "transaction_timeout": str(int(1000 * TRANSACTION_SECONDS_MAX)),
                 },
             )

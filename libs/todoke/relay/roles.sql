@@ -15,6 +15,7 @@ BEGIN
     EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L', service || '_worker', current_setting('todoke.worker_password'));
     EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L', service || '_api', current_setting('todoke.api_password'));
     -- An old snapshot keeps dead outbox rows alive and makes every relay round slower: no transaction may grow old.
+    -- A process that stops in mid-transaction loses it: its locks must not hold up the one that takes over.
     FOREACH role_name IN ARRAY ARRAY[service || '_worker', service || '_api'] LOOP
         EXECUTE format('ALTER ROLE %I SET transaction_timeout = ''30s''', role_name);
         EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = ''5s''', role_name);

@@ -85,6 +85,38 @@ def test_a_kill_in_the_middle_leaves_no_file_of_that_name(tmp_path: Path, monkey
     assert [path.name for path in tmp_path.iterdir()] == ["a.pdf"]
 
 
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What was synced, in order; a draft is not there any more when its name is asked for."""
+    seen: list[Path] = []
+    fsync = os.fsync
+
+    def note(handle: int) -> None:
+        seen.append(Path(f"/proc/self/fd/{handle}").readlink())
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    return seen
+
+
+def test_a_saved_file_is_durable_with_every_folder_that_was_made_for_it(tmp_path: Path, synced: list[Path]) -> None:
+    folder = tmp_path / "in" / "20261101"
+    save(folder, "a.pdf", b"one")
+    assert {tmp_path, tmp_path / "in", folder} <= set(synced)
+    assert folder / f".todoke-{os.getpid()}.part" in synced
+
+
+def test_what_is_found_again_is_made_durable_before_it_is_believed(tmp_path: Path, synced: list[Path]) -> None:
+    folder = tmp_path / "in"
+    path = save(folder, "a.pdf", b"one")
+    synced.clear()  # as if a kill had come before any of it
+    assert existing(folder, "a.pdf", hashlib.sha256(b"one").hexdigest(), 3) == path
+    assert synced == [path, folder, tmp_path]
+    synced.clear()
+    assert save(folder, "a.pdf", b"one") == path
+    assert synced == [path, folder, tmp_path]
+
+
 def test_a_disk_without_hard_links_is_served_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError

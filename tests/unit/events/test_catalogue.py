@@ -1,14 +1,29 @@
 """Every event has an example and a golden file per version, and golden files decode for ever."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from types import NoneType
-from typing import get_args
+from typing import Literal, get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from todoke.events import CATALOGUE, Headers, MessageSubmitted, Undecodable, body_of, decode, read_headers, record_of
+from todoke.events import (
+    CATALOGUE,
+    Headers,
+    MessageHeld,
+    MessageSubmitted,
+    Undecodable,
+    body_of,
+    decode,
+    read_headers,
+    record_of,
+    upcasts,
+)
 from todoke.events.examples import AT, EXAMPLES, MESSAGE
+from todoke.events.upcasts import Body
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "events"
 
@@ -77,6 +92,31 @@ def test_a_newer_field_is_kept() -> None:
 def test_what_cannot_be_read_says_so_without_repeating_it(name: str, version: int, body: bytes) -> None:
     with pytest.raises(Undecodable):
         decode(_headers(name, version), body)
+
+
+def _causes_were_numbers(body: Body) -> Body:
+    return {**body, "cause": ("parked", "scan")[body["cause"]]}
+
+
+def _times_were_called_at(body: Body) -> Body:
+    return {**{name: value for name, value in body.items() if name != "at"}, "held_at": body["at"]}
+
+
+@given(st.integers(1, 3), st.sampled_from(["parked", "scan"]), st.datetimes(timezones=st.just(UTC)), st.integers(1, 99))
+def test_an_event_of_any_older_version_is_lifted_step_by_step(
+    version: int, cause: Literal["parked", "scan"], held_at: datetime, nth: int
+) -> None:
+    held = EXAMPLES["MessageHeld"].model_copy(update={"cause": cause, "held_at": held_at, "nth": nth})
+    body = json.loads(body_of(held))
+    if version <= 2:
+        body["at"] = body.pop("held_at")
+    if version == 1:
+        body["cause"] = ("parked", "scan").index(cause)
+    steps = {("MessageHeld", 1): _causes_were_numbers, ("MessageHeld", 2): _times_were_called_at}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MessageHeld, "VERSION", 3)
+        patch.setattr(upcasts, "UPCASTS", steps)
+        assert decode(_headers("MessageHeld", version), json.dumps(body).encode()) == held
 
 
 def test_a_body_over_the_limit_is_never_said() -> None:

@@ -13,9 +13,11 @@ from todoke.relay.clock import Ports
 from todoke.relay.faults import Transient
 from todoke.relay.handler import Timer
 from todoke.relay.host import GAUGE_SECONDS, Host, _Hosted
+from todoke.relay.lagging import Lagging
 from todoke.relay.limits import NO_PROGRESS_SECONDS_MAX
 from todoke.relay.metrics import Metrics
 from todoke.relay.service import Service
+from todoke.relay.steering import Place
 from todoke.relay.testing import ManualClock, manual_ports
 
 
@@ -25,11 +27,15 @@ class Hears:
     def __init__(self, ports: Ports) -> None:
         self.records_behind = 0
         self.discipline = SimpleNamespace(
-            last_progress=ports.clock.monotonic(), breaker_open=False, waiting=False, began=True
+            last_progress=ports.clock.monotonic(),
+            breaker_open=False,
+            waiting=False,
+            began=True,
+            lagging=Lagging(ports.clock),
         )
 
-    def lag(self) -> int:
-        return self.records_behind
+    def left(self) -> dict[Place, int]:
+        return {Place("todoke.routing.v1", 0): self.records_behind}
 
 
 @pytest.fixture
