@@ -60,6 +60,7 @@ class OfficeFacts:
     """What of an office's licence every page has to know."""
 
     licence_until: date | None
+    fetch_until: date | None
     asked_at: float
 
 
@@ -92,11 +93,11 @@ class Frames:
 
     async def _licence(self, visitor: Visitor) -> tuple[Sentence, ...]:
         facts = await self._facts_of(visitor)
-        if facts is None or facts.licence_until is None:
+        today = in_japan(self._clock.now()).date()
+        if facts is None or facts.licence_until is None or facts.fetch_until is None or today <= facts.licence_until:
             return ()
-        if in_japan(self._clock.now()).date() <= facts.licence_until:
-            return ()
-        return (of_code("TDK-NO-LICENCE", until=day(facts.licence_until)),)
+        code = "TDK-NO-LICENCE" if today <= facts.fetch_until else "TDK-NO-LICENCE-FETCH"
+        return (of_code(code, until=day(facts.licence_until), fetch_until=day(facts.fetch_until)),)
 
     async def _maintenance(self, visitor: Visitor) -> tuple[Sentence, ...]:
         now = self._clock.monotonic()
@@ -123,7 +124,7 @@ class Frames:
             raise
         except ClientError:
             return known
-        facts = self._facts[visitor.office] = OfficeFacts(office.licence_until, now)
+        facts = self._facts[visitor.office] = OfficeFacts(office.licence_until, office.fetch_until, now)
         self._facts.move_to_end(visitor.office)
         if len(self._facts) > OFFICES_KEPT:
             self._facts.popitem(last=False)

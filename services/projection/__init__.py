@@ -1,4 +1,4 @@
-"""Hears: MessageSubmitted, MessageAccepted, MessageRejected, MessageRouted, MessageUndeliverable, MessageDiscarded, Delivered, ContentOpened, Downloaded, RecallRequested, Recalled, ReminderDue, Expired, Erased, MessageHeld, MessageReleased.
+"""Hears: MessageSubmitted, MessageAccepted, MessageRejected, MessageRouted, MessageUndeliverable, MessageDiscarded, Delivered, ContentOpened, Downloaded, RecallRequested, Recalled, ReminderDue, Expired, Erased, MessageHeld, MessageReleased, NoticePublished, NoticeWithdrawn.
 
 Says: OperatorActed.
 

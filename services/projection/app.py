@@ -6,7 +6,7 @@ import contextlib
 from services.projection.api import routes
 from services.projection.bell import CHANNEL, Bell
 from services.projection.filling import Filling
-from services.projection.handlers import Lists
+from services.projection.handlers import Lists, OperatorsWord
 from services.projection.items import Opener
 from services.projection.positions import Positions
 from services.projection.reading import Reading
@@ -31,7 +31,7 @@ def build(runtime: Runtime) -> Service:
     return Service(
         name="projection",
         says=(OperatorActed,),
-        handlers=(Lists(runtime.metrics.listed_seconds.observe),),
+        handlers=(Lists(runtime.metrics.listed_seconds.observe), OperatorsWord()),
         pace_seconds=0.03,
         routers=(routes(runtime.access, reading, positions, streams, pulse),),
         operator_routers=(rebuild_routes(runtime.access, Rebuild(runtime)),),

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from services.projection.comparing import Comparing
-from services.projection.handlers import Lists
+from services.projection.handlers import Lists, OperatorsWord
 from services.projection.level import sql
 from todoke.relay.consumer import Discipline, Place
 from todoke.relay.following import Following
@@ -117,7 +117,7 @@ class Filling:
     def _discipline(self, beside: Database) -> Discipline:
         return Discipline(
             self._runtime.name,
-            (Lists(lambda _: None, live=False),),
+            (Lists(lambda _: None, live=False), OperatorsWord()),
             beside,
             self._runtime.ports,
             self._runtime.metrics.consumer("projection-beside"),

@@ -18,7 +18,7 @@ from services.projection.rows import (
     state_values,
 )
 from services.projection.rules import CHANGES_KEPT, HEARD, NUMBERED, Box, in_receive_list
-from todoke.events import Delivered, Event, MessageHeld, MessageReleased
+from todoke.events import Delivered, Event, MessageHeld, MessageReleased, NoticePublished, NoticeWithdrawn
 from todoke.relay.handler import Batch
 from todoke.relay.postgres import Tx, queries
 
@@ -90,6 +90,40 @@ class Lists:
         for fact in fresh:
             if isinstance(fact.event, Delivered):
                 self._listed((now - fact.event.package.submitted_at).total_seconds())
+
+
+class OperatorsWord:
+    """Keep what operators say of the whole system with a notice; other notices are the registry's own business."""
+
+    hears: ClassVar[tuple[type[Event], ...]] = (NoticePublished, NoticeWithdrawn)
+
+    async def prepare(self, batch: Batch) -> dict[UUID, dict[str, Any]]:
+        """By notice what is known of it after this batch."""
+        words: dict[UUID, dict[str, Any]] = {}
+        for heard in batch:
+            word = words.setdefault(heard.event.notice_id, {"withdrawn": False})
+            if isinstance(heard.event, NoticeWithdrawn):
+                word["withdrawn"] = True
+            else:
+                word |= {name: getattr(heard.event, name) for name in ("published_at", "state", "until")}
+        return words
+
+    async def apply(self, prepared: Mapping[UUID, Mapping[str, Any]], tx: Tx) -> Sequence[Event]:
+        """One upsert of those that carry a state, or may have; says nothing."""
+        kept = {
+            notice: word
+            for notice, word in sorted(prepared.items())
+            if word["withdrawn"] or word.get("state") is not None
+        }
+        await store.keep_word(
+            tx.db,
+            notices=list(kept),
+            published_ats=[word.get("published_at") for word in kept.values()],
+            states=[word.get("state") for word in kept.values()],
+            untils=[word.get("until") for word in kept.values()],
+            withdrawns=[word["withdrawn"] for word in kept.values()],
+        )
+        return ()
 
 
 class _Box:

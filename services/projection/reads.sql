@@ -107,6 +107,12 @@ WHERE office = :office AND change_no > :after ORDER BY change_no LIMIT :rows_max
 -- The number of the office's newest change.
 SELECT change_no FROM feed WHERE office = :office;
 
+-- name: operators_word^
+-- What operators say of the system now: the newest word that holds.
+SELECT state, until FROM operators_word
+WHERE NOT withdrawn AND state IS NOT NULL AND published_at <= :now AND (until IS NULL OR until > :now)
+ORDER BY published_at DESC, notice_id DESC LIMIT 1;
+
 -- name: pulse^
 -- How the pipeline was when it was last measured.
 SELECT measured_at, oldest_submitted_at FROM pulse;

@@ -1,6 +1,6 @@
 -- The read set (everything that people see in lists, how far the topics were heard for it, and what could not be handled)
--- stands in a schema of its own, `projection_lists`. It is built from the topics of ingest, validation, routing and
--- storage and from nothing else, so that it can be thrown away and built again: in `projection_beside`, by another
+-- stands in a schema of its own, `projection_lists`. It is built from the topics of ingest, validation, routing, storage
+-- and registry and from nothing else, so that it can be thrown away and built again: in `projection_beside`, by another
 -- consumer, and then the two schemas change names. What must live on through that stands in `projection` itself: the
 -- feeds, whose numbers clients hold, and the kit's journal and outbox. Both roles look into `projection_lists` first, so
 -- no statement but those about the rebuild names a schema.
@@ -313,3 +313,15 @@ CREATE TABLE head (
 ) WITH (fillfactor = 70);
 SELECT grant_worker('head');
 SELECT office_policy('head', 'office');
+
+-- The operators' word about the whole system: notices that carry a state, as the registry said them. Either event may
+-- create the row. No office is named, so everybody may read it.
+CREATE TABLE operators_word (
+    notice_id uuid PRIMARY KEY,
+    published_at timestamptz,
+    state text CHECK (state IN ('normal', 'slow', 'down')),
+    until timestamptz,
+    withdrawn boolean NOT NULL
+);
+SELECT grant_worker('operators_word');
+SELECT public_policy('operators_word');

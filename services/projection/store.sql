@@ -194,6 +194,16 @@ SELECT NULL, NULL, pg_notify('projection_lists', offices)::text FROM unnest(:wak
 DELETE FROM change USING unnest(:offices::text[], :upto::bigint[]) AS old (office, upto)
 WHERE change.office = old.office AND change.change_no <= old.upto;
 
+-- name: keep_word!
+-- Keep the operators' word about the system, and whether it was taken back; the two may come in any order.
+INSERT INTO operators_word AS known (notice_id, published_at, state, until, withdrawn)
+SELECT * FROM unnest(:notices::uuid[], :published_ats::timestamptz[], :states::text[], :untils::timestamptz[],
+                     :withdrawns::boolean[])
+ON CONFLICT (notice_id) DO UPDATE
+SET published_at = coalesce(excluded.published_at, known.published_at),
+    state = coalesce(excluded.state, known.state), until = coalesce(excluded.until, known.until),
+    withdrawn = known.withdrawn OR excluded.withdrawn;
+
 -- name: measure_pulse^
 -- Measure since when the oldest message that is not held has been on its way, and keep it.
 INSERT INTO pulse (measured_at, oldest_submitted_at)

@@ -36,10 +36,13 @@ class Pulse:
             await store.measure_pulse(tx.db, now=tx.now)
 
     async def status(self) -> SystemStatus:
-        """The state of the system, in words."""
+        """The state of the system, in words: the operators' word while there is one, else what was measured."""
         async with self._db.api(None) as tx:
             pulse = await reads.pulse(tx.db)
             now = tx.now
+            word = await reads.operators_word(tx.db, now=now)
+        if word is not None:
+            return _told(word["state"], word["until"])
         if pulse is None:
             return _told("down")
         return _told(state_of(now, pulse["measured_at"], pulse["oldest_submitted_at"]))
@@ -61,5 +64,5 @@ def sentences() -> dict[str, str]:
     return {row["state"]: row["sentence"] for row in csv.DictReader(text.splitlines())}
 
 
-def _told(state: State) -> SystemStatus:
-    return SystemStatus(state=state, sentence=sentences()[state])
+def _told(state: State, until: datetime | None = None) -> SystemStatus:
+    return SystemStatus(state=state, sentence=sentences()[state], until=until)

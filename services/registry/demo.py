@@ -15,15 +15,16 @@ from datetime import date, timedelta
 from importlib import resources
 from pathlib import Path
 
-from services.registry import offices
+from services.registry import certificates, offices
 from services.registry.operators import TOTP_LABEL, SecondFactors
 from services.registry.passwords import Argon2Cost, Passwords
-from services.registry.rules import c_id, kj_id
+from services.registry.rules import C_ID_SERIALS, c_id, kj_id
 from todoke.relay.clock import in_japan
 from todoke.relay.postgres import Tx, queries
 from todoke.relay.service import Runtime
 
 _store = queries("services.registry")
+_affairs = queries("services.registry", "affairs.sql")
 
 OPERATOR_ID = "practice-operator"
 PASSWORD_GROUPS = 4
@@ -31,10 +32,12 @@ GROUP_CHARACTERS = 4
 LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 """32 characters that nobody mistakes for one another: 16 of them are 80 bits."""
 
+CERTIFICATE_LIFE = timedelta(days=365)
+SERIAL_BYTES = 16
+"""RFC 5280 section 4.1.2.2 allows up to 20."""
+
 TOTP_BYTES = 20
 """RFC 4226 section 4: 160 bits."""
-
-C_ID_SERIALS = 1_000_000_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -125,7 +128,11 @@ async def _load_office(tx: Tx, practice: PracticeOffice, person_hash: str, offic
         c_id=practice.c_id,
         now=tx.now,
     )
+    await _affairs.note_issue(tx.db, office=number, now=tx.now)
     await offices.set_user(tx, number, practice.c_id, ["admin"], "active")
+    serial = tx.ports.ids.secret(SERIAL_BYTES).hex().upper()
+    not_after = tx.now + CERTIFICATE_LIFE
+    await certificates.record(tx, number, issuer=certificates.PRACTICE_ISSUER, serial=serial, not_after=not_after)
 
 
 async def _load_operator(runtime: Runtime, key: bytes, passwords: Passwords) -> None:

@@ -78,6 +78,19 @@ class Logins:
                 await _count_failure(tx, account, typed.network, subject)
         raise Problem("TDK-LOGIN-FAILED")
 
+    async def recheck(self, typed: Typed, *, where: str) -> None:
+        """Let somebody who is logged in go on with the right password, asked for in the member `where`.
+
+        Raises `Problem` 422 `TDK-PASSWORD-WRONG` (the session is good: a 401 would send the client to the login), and
+        429 and 503 as `check`.
+        """
+        try:
+            await self.check(typed)
+        except Problem as problem:
+            if problem.code == "TDK-LOGIN-FAILED":
+                raise Problem("TDK-PASSWORD-WRONG", where=[(where, "")]) from None
+            raise
+
 
 async def _belongs(row: Mapping[str, Any], typed: Typed, second_factor: SecondFactor | None, tx: Tx) -> bool:
     if typed.kind == "office" and typed.person_id is not None and not row["is_member"]:

@@ -1,7 +1,5 @@
 """`/v1/offices…` and `/v1/office…`: the directory that everybody may read, and one's own office."""
 
-import base64
-import binascii
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -10,15 +8,19 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
 from careplan.kinds import SERVICE_TYPES
+from services.registry.affairs_api import Application
 from services.registry.offices import facts_of
-from services.registry.rules import RENEWAL_OPENS_DAYS, searchable
+from services.registry.paging import read_number, written
+from services.registry.rules import password_expires, renewal_window, searchable
 from todoke.relay.access import Access, Caller
-from todoke.relay.clock import Clock
-from todoke.relay.policy import standing_of
+from todoke.relay.clock import Clock, in_japan
+from todoke.relay.policy import FETCHING_DAYS, READING_DAYS, Standing, standing_of
 from todoke.relay.postgres import Database, queries
 from todoke.relay.problem import Problem
+from todoke.relay.settings import RegistrySettings
 
 _store = queries("services.registry")
+_affairs = queries("services.registry", "affairs.sql")
 
 OFFICES_PAGE = 50
 QUERY_CHARACTERS_MAX = 100
@@ -51,53 +53,57 @@ class OfficePage(BaseModel):
 
 
 class Renewal(BaseModel):
-    """Whether the licence renews by itself, and from which day it can be renewed by hand."""
+    """Whether the licence renews by itself, and from when until when it can be renewed by hand (days in Japan)."""
 
     renews: bool
-    possible_from: date | None
+    possible: bool
+    possible_from: date
+    possible_until: date
+
+
+class Certificate(BaseModel):
+    """The office's newest client certificate; `serial` is hexadecimal."""
+
+    issuer: str
+    serial: str
+    not_after: datetime
 
 
 class PasswordDates(BaseModel):
-    """When the office's password was last changed, and whether it must be."""
+    """When the office's password was last changed, whether it must be, and when it expires (null: never)."""
 
     changed_at: datetime
     must_change: bool
+    expires_at: datetime | None
 
 
 class OwnOffice(Office):
-    """One's own office. `c_id` is the person made at approval; `application` and `certificate` are null without one."""
+    """One's own office.
+
+    `c_id` is the person made at approval, who has a password since `person_password_issued_at` (null: none yet).
+    `standing` is what the office may do now; it may fetch until `fetch_until` and read until `read_until`.
+    """
 
     fax: str
     prefecture: str
     kj_id: str
     c_id: str | None
+    person_password_issued_at: datetime | None
     licence_until: date | None
+    standing: Standing
+    fetch_until: date | None
+    read_until: date | None
     renewal: Renewal | None
-    application: None
-    certificate: None
+    application: Application | None
+    certificate: Certificate | None
     password: PasswordDates
 
 
-class User(BaseModel):
-    """A person of the office."""
-
-    id: str
-    name: str
-    roles: list[str]
-    state: Literal["active", "ended"]
-
-
-class UserList(BaseModel):
-    """The persons of the office."""
-
-    items: list[User]
-
-
-def office_routes(access: Access, db: Database, clock: Clock) -> APIRouter:
+def office_routes(access: Access, db: Database, clock: Clock, settings: RegistrySettings) -> APIRouter:
     """The calls of api.md, section "Office, directory", that read."""
     router = APIRouter(prefix="/v1", tags=["offices"])
     _add_directory(router, access, db, clock)
-    _add_own_office(router, access, db, clock)
+    _add_own_office(router, access, db, settings)
     return router
 
 
@@ -111,12 +117,12 @@ def _add_directory(router: APIRouter, access: Access, db: Database, clock: Clock
     ) -> OfficePage:
         """Offices whose number or name holds the text; full and half width are the same, spaces do not count."""
         access.require(caller, "directory")
-        after = read_cursor(cursor)
+        after = read_number(cursor)
         async with db.api(caller.office) as tx:
             rows = await _store.offices_found(
                 tx.db, after=after, text=searchable(q.replace("\0", "")), rows_max=limit + 1
             )
-        more = cursor_behind(rows[limit - 1]["number"]) if len(rows) > limit else None
+        more = written(rows[limit - 1]["number"]) if len(rows) > limit else None
         return OfficePage(items=[Office(**_public(row, clock.now())) for row in rows[:limit]], next=more)
 
     @router.get("/offices/{number}")
@@ -126,7 +132,7 @@ def _add_directory(router: APIRouter, access: Access, db: Database, clock: Clock
         return Office(**_public(await _office(db, caller, number), clock.now()))
 
 
-def _add_own_office(router: APIRouter, access: Access, db: Database, clock: Clock) -> None:
+def _add_own_office(router: APIRouter, access: Access, db: Database, settings: RegistrySettings) -> None:
     @router.get("/office")
     async def show_own_office(caller: Annotated[Caller, Depends(access.own_office)]) -> OwnOffice:
         """One's own office, also for the usage-state site."""
@@ -134,28 +140,32 @@ def _add_own_office(router: APIRouter, access: Access, db: Database, clock: Cloc
         row = await _office(db, caller, caller.office)
         async with db.api(caller.office) as tx:
             credential = await _store.own_credential(tx.db, office=caller.office)
-            licence = await _store.own_licence(tx.db, office=caller.office)
+            licence = await _affairs.licence_now(tx.db, office=caller.office)
+            application = await _affairs.newest_application(tx.db, office=caller.office)
+            certificates = await _affairs.certificates(tx.db, office=caller.office)
         until = row["licence_until"]
+        changed_at = credential["password_changed_at"]
+        expires_at = password_expires(changed_at, settings.password_days)
         return OwnOffice(
-            **_public(row, clock.now()),
+            **_public(row, tx.now),
             fax=row["fax"],
             prefecture=row["prefecture"],
             kj_id=credential["kj_id"],
             c_id=credential["c_id"],
+            person_password_issued_at=credential["c_id_issued_at"],
             licence_until=until,
-            renewal=_renewal(licence, until),
-            application=None,
-            certificate=None,
-            password=PasswordDates(changed_at=credential["password_changed_at"], must_change=credential["must_change"]),
+            standing=standing_of(facts_of(row), tx.now),
+            fetch_until=until and until + timedelta(days=FETCHING_DAYS),
+            read_until=until and until + timedelta(days=READING_DAYS),
+            renewal=_renewal(licence, settings, in_japan(tx.now).date()),
+            application=application and Application(**application),
+            certificate=Certificate(**certificates[0]) if certificates else None,
+            password=PasswordDates(
+                changed_at=changed_at,
+                must_change=credential["must_change"] or (expires_at is not None and expires_at <= tx.now),
+                expires_at=expires_at,
+            ),
         )
-
-    @router.get("/office/users")
-    async def list_users(caller: Annotated[Caller, Depends(access.caller)]) -> UserList:
-        """The persons of one's own office."""
-        access.require(caller, "own_office")
-        async with db.api(caller.office) as tx:
-            rows = await _store.users_of_office(tx.db, office=caller.office)
-        return UserList(items=[User(**row) for row in rows])
 
 
 async def _office(db: Database, caller: Caller, number: str) -> Mapping[str, Any]:
@@ -182,26 +192,13 @@ def _public(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     }
 
 
-def _renewal(licence: Mapping[str, Any] | None, until: date | None) -> Renewal | None:
-    if licence is None:
+def _renewal(licence: Mapping[str, Any] | None, settings: RegistrySettings, today: date) -> Renewal | None:
+    if licence is None or licence["until"] is None:
         return None
-    opens = until - timedelta(days=RENEWAL_OPENS_DAYS) if until else None
-    return Renewal(renews=licence["renews"], possible_from=opens)
-
-
-def cursor_behind(number: str) -> str:
-    """The cursor of what comes behind this office."""
-    return base64.urlsafe_b64encode(number.encode()).decode().rstrip("=")
-
-
-def read_cursor(cursor: str | None) -> str:
-    """The number that a cursor stands behind, empty without one. Raises `Problem` TDK-INVALID."""
-    if cursor is None:
-        return ""
-    try:
-        number = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        number = ""
-    if not number.isalnum():
-        raise Problem("TDK-INVALID", where=[("cursor", "")])
-    return number
+    window = renewal_window(licence["until"], settings.renewal_opens_days, settings.renewal_closes_days)
+    return Renewal(
+        renews=licence["renews"],
+        possible=window.holds(today),
+        possible_from=window.first,
+        possible_until=window.last,
+    )

@@ -100,6 +100,19 @@ async def change(tx: Tx, data: MasterData, actor: Actor) -> bool:
     return await _say_next(tx, row, _with_master_data(facts_of(row), data), OfficeChanged, actor)
 
 
+async def change_some(tx: Tx, number: str, values: Mapping[str, Any], actor: Actor) -> bool:
+    """Some other master data of an office, by the names of `MasterData`. Answers and raises as `change`."""
+    row = await _locked(tx, number)
+    return await _say_next(
+        tx, row, _with_master_data(facts_of(row), _master_data({**row, **values})), OfficeChanged, actor
+    )
+
+
+async def facts(tx: Tx, number: str) -> OfficeFacts:
+    """The public facts of an office, locked. Raises `UnknownOffice`."""
+    return facts_of(await _locked(tx, number))
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Taken:
     """How many offices of a list were new, and how many were known and are different now."""

@@ -1,8 +1,18 @@
 """What is decided about logins and ids, as plain functions of values."""
 
+import calendar
+import dataclasses
+import re
 import unicodedata
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from typing import Literal, TypeAlias
+
+from todoke.relay.clock import in_japan
+
+PasswordRule: TypeAlias = Literal["13-plus", "legacy-8-16"]
+
+_PRINTABLE = re.compile("[!-~]+")
 
 SESSION_LIFE = timedelta(hours=8)
 """A session ends so long after its login, however often it is refreshed."""
@@ -40,8 +50,15 @@ PASSWORD_CHARACTERS_MAX = 200
 FAILURES_TOLD = 10
 """The last failures since the last login that are told at the next one."""
 
-RENEWAL_OPENS_DAYS = 90
-"""A licence can be renewed from so many days before its end."""
+LEGACY_CHARACTERS = (8, 16)
+"""The rule `legacy-8-16`: as many characters of ASCII, for set-ups whose other systems know no others."""
+
+AUTO_RENEWAL_BEFORE = timedelta(hours=1)
+"""A licence renews by itself so long before it ends: late, for the office may stop it until its last day, and without a
+gap in which nothing could be sent."""
+
+C_ID_SERIALS = 1_000_000_000
+"""c-IDs that there are: nine digits before the check digit."""
 
 _C_ID_DIGITS = 9
 
@@ -96,15 +113,69 @@ def network_lock_for(failures: int) -> timedelta | None:
     return NETWORK_WINDOW if failures >= NETWORK_FAILURES_FREE else None
 
 
-def password_refusal(new: str, old: str) -> str | None:
-    """The code that tells why a new password is not taken, or None."""
-    if new == old:
-        return "TDK-PASSWORD-SAME"
-    if len(new) < PASSWORD_CHARACTERS_MIN:
-        return "TDK-PASSWORD-SHORT"
-    if len(new) > PASSWORD_CHARACTERS_MAX:
-        return "TDK-PASSWORD-LONG"
-    return None
+def password_lengths(rule: PasswordRule) -> tuple[int, int]:
+    """The fewest and the most characters of a password."""
+    return LEGACY_CHARACTERS if rule == "legacy-8-16" else (PASSWORD_CHARACTERS_MIN, PASSWORD_CHARACTERS_MAX)
+
+
+def password_refusal(new: str, old: str, rule: PasswordRule, *, known: bool) -> str | None:
+    """The code that tells why a new password is not taken, or None; `known` says that everybody knows it."""
+    text = unicodedata.normalize("NFKC", new)
+    least, most = password_lengths(rule)
+    refusals = (
+        ("TDK-PASSWORD-SAME", text == unicodedata.normalize("NFKC", old)),
+        ("TDK-PASSWORD-SHORT", len(text) < least),
+        ("TDK-PASSWORD-LONG", len(text) > most),
+        ("TDK-PASSWORD-CHARACTER", rule == "legacy-8-16" and not _PRINTABLE.fullmatch(text)),
+        ("TDK-PASSWORD-KNOWN", known),
+    )
+    return next((code for code, is_so in refusals if is_so), None)
+
+
+def password_expires(changed_at: datetime, days: int | None) -> datetime | None:
+    """When a password has to be changed, or None for never."""
+    return None if days is None else changed_at + timedelta(days=days)
+
+
+def first_licence_until(approved_on: date) -> date:
+    """The last day of a new licence: the end of the month in which it is a year old."""
+    return _month_end(approved_on.year + 1, approved_on.month)
+
+
+def renewed_until(until: date) -> date:
+    """The last day of a renewed licence: a year later; the end of a month stays the end of a month."""
+    if until == _month_end(until.year, until.month):
+        return _month_end(until.year + 1, until.month)
+    return until.replace(year=until.year + 1)
+
+
+def _month_end(year: int, month: int) -> date:
+    return date(year, month, calendar.monthrange(year, month)[1])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Window:
+    """The days, first and last, on which a licence can be renewed by hand."""
+
+    first: date
+    last: date
+
+    def holds(self, day: date) -> bool:
+        """Whether it can be renewed on this day."""
+        return self.first <= day <= self.last
+
+
+def renewal_window(until: date, opens_days: int, closes_days: int) -> Window:
+    """From so many days before the licence's last day to so many after it."""
+    return Window(until - timedelta(days=opens_days), until + timedelta(days=closes_days))
+
+
+def renews_by_itself(now: datetime, closes_days: int) -> Window:
+    """Which last days of licences are due to be renewed now; what was missed is made good while it is allowed."""
+    return Window(
+        in_japan(now).date() - timedelta(days=closes_days),
+        in_japan(now + AUTO_RENEWAL_BEFORE).date() - timedelta(days=1),
+    )
 
 
 def newest_per_office(heard: Sequence[tuple[str, str, datetime]]) -> dict[str, tuple[str, datetime]]:

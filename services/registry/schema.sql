@@ -22,6 +22,7 @@ CREATE TABLE office (
     successor text,
     changed_at timestamptz NOT NULL
 );
+CREATE INDEX office_licence ON office (licence_until);
 SELECT public_policy('office'), grant_worker('office');
 
 -- What of a licence only the office itself and the operator see. Its last day is public and stands in `office`.
@@ -46,7 +47,8 @@ CREATE TABLE person (
     created_at timestamptz NOT NULL
 );
 
--- The KJ-ID of an office and its password; `c_id` is the person made when the office's application was approved.
+-- The KJ-ID of an office and its password; `c_id` is the person made when the office's application was approved, and
+-- `c_id_issued_at` when the office last had a password made for it (nobody can log in with it before).
 CREATE TABLE office_credential (
     office text PRIMARY KEY REFERENCES office,
     kj_id text NOT NULL UNIQUE CHECK (kj_id ~ '^KJ[0-9]{2}[0-9A-Z]{10}$'),
@@ -54,7 +56,8 @@ CREATE TABLE office_credential (
     must_change boolean NOT NULL,
     password_changed_at timestamptz NOT NULL,
     last_login_at timestamptz,
-    c_id text REFERENCES person
+    c_id text REFERENCES person,
+    c_id_issued_at timestamptz
 );
 SELECT office_policy('office_credential', 'office'), grant_worker('office_credential');
 
@@ -70,6 +73,90 @@ CREATE TABLE membership (
 );
 CREATE INDEX membership_user ON membership (user_id);
 SELECT office_policy('membership', 'office'), grant_worker('membership');
+
+-- The letter that told an office its secrets, once. Both are kept as argon2id only: the password in `office_credential`,
+-- the secret with which a certificate is asked for here. Made again, it takes the place of the one before.
+CREATE TABLE letter (
+    office text PRIMARY KEY REFERENCES office,
+    certificate_secret_hash text NOT NULL,
+    made_at timestamptz NOT NULL,
+    made_by text NOT NULL
+);
+SELECT grant_worker('letter');
+ALTER TABLE letter ENABLE ROW LEVEL SECURITY;
+ALTER TABLE letter FORCE ROW LEVEL SECURITY;
+CREATE POLICY inside ON letter TO registry_owner, registry_worker USING (true) WITH CHECK (true);
+
+-- What an office applied for: a licence, or its renewal. Names and addresses of persons stand here and in no event; so
+-- does `answer`, what a refused office reads. `version` counts the states for the events.
+CREATE TABLE application (
+    id uuid PRIMARY KEY,
+    office text NOT NULL REFERENCES office,
+    kind text NOT NULL CHECK (kind IN ('new', 'renewal')),
+    contact_name text NOT NULL CHECK (contact_name <> ''),
+    mail text NOT NULL CHECK (mail <> ''),
+    auto_renew boolean NOT NULL,
+    state text NOT NULL CHECK (state IN ('received', 'approved', 'refused')),
+    version integer NOT NULL CHECK (version >= 1),
+    received_at timestamptz NOT NULL,
+    decided_at timestamptz,
+    decided_by text,
+    answer text,
+    c_id text REFERENCES person,
+    CHECK ((state = 'received') = (decided_at IS NULL))
+);
+CREATE INDEX application_office ON application (office, received_at);
+CREATE INDEX application_state ON application (state, received_at, id);
+-- An office has one application at a time that waits.
+CREATE UNIQUE INDEX application_waits ON application (office) WHERE state = 'received';
+SELECT office_policy('application', 'office'), grant_worker('application');
+
+-- Client certificates of offices as the operator recorded them, the newest last; nothing is bound to them yet.
+CREATE TABLE certificate (
+    office text NOT NULL REFERENCES office,
+    version integer NOT NULL CHECK (version >= 1),
+    issuer text NOT NULL,
+    serial text NOT NULL CHECK (serial ~ '^[0-9A-F]{2,40}$'),
+    not_after timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    PRIMARY KEY (office, version),
+    UNIQUE (issuer, serial)
+);
+SELECT office_policy('certificate', 'office'), grant_worker('certificate');
+
+-- Notices to offices, read from `published_at` on until they are withdrawn. With a `state` one is the operators' word
+-- about the whole system.
+CREATE TABLE notice (
+    id uuid PRIMARY KEY,
+    title text NOT NULL CHECK (title <> ''),
+    body text NOT NULL CHECK (body <> ''),
+    published_at timestamptz NOT NULL,
+    important boolean NOT NULL,
+    audience text NOT NULL CHECK (audience IN ('all', 'service_types', 'prefectures')),
+    audience_values text[] NOT NULL,
+    state text CHECK (state IN ('normal', 'slow', 'down')),
+    until timestamptz,
+    made_by text NOT NULL,
+    withdrawn_at timestamptz,
+    CHECK ((audience = 'all') = (cardinality(audience_values) = 0)),
+    CHECK (until IS NULL OR until > published_at)
+);
+CREATE INDEX notice_published ON notice (published_at DESC, id DESC);
+SELECT public_policy('notice'), grant_worker('notice');
+
+-- Who has opened which notice. A person of two offices reads it once.
+CREATE TABLE notice_read (
+    user_id text NOT NULL REFERENCES person,
+    notice uuid NOT NULL REFERENCES notice,
+    read_at timestamptz NOT NULL,
+    PRIMARY KEY (user_id, notice)
+);
+ALTER TABLE notice_read ENABLE ROW LEVEL SECURITY;
+ALTER TABLE notice_read FORCE ROW LEVEL SECURITY;
+CREATE POLICY inside ON notice_read TO registry_owner, registry_worker USING (true) WITH CHECK (true);
+CREATE POLICY oneself ON notice_read TO registry_api USING (user_id = current_setting('app.user', true));
+GRANT SELECT, INSERT ON notice_read TO registry_api;
+SELECT grant_worker('notice_read');
 
 -- Operators log in on their own listener; the secret of their second factor is sealed. `totp_step` is the last time
 -- step whose code was taken: a code works once (RFC 6238 section 5.2).
@@ -192,7 +279,8 @@ CREATE POLICY oneself ON session TO registry_api USING (user_id = current_settin
 GRANT SELECT (id, name, must_change, state, password_changed_at, last_login_at) ON person TO registry_api;
 GRANT UPDATE (password_hash, must_change, password_changed_at, last_login_at) ON person TO registry_api;
 REVOKE SELECT ON office_credential FROM registry_api;
-GRANT SELECT (office, kj_id, must_change, password_changed_at, last_login_at, c_id) ON office_credential TO registry_api;
+GRANT SELECT (office, kj_id, must_change, password_changed_at, last_login_at, c_id, c_id_issued_at)
+    ON office_credential TO registry_api;
 GRANT UPDATE (password_hash, must_change, password_changed_at, last_login_at) ON office_credential TO registry_api;
 GRANT INSERT ON session TO registry_api;
 GRANT UPDATE (used_at, ended_at) ON session TO registry_api;

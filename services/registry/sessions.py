@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-from services.registry.rules import FAILURES_TOLD, REFRESH_GRACE, SESSION_LIFE
+from services.registry.rules import FAILURES_TOLD, REFRESH_GRACE, SESSION_LIFE, password_expires
 from todoke.relay.access import FEED_ROWS_MAX, EndedPage, EndedSessions, Source
 from todoke.relay.policy import standing
 from todoke.relay.postgres import Database, Tx, queries
@@ -21,6 +21,7 @@ from todoke.relay.submission import OFFICE_NUMBER
 from todoke.relay.tokens import ACCESS_SECONDS, AccessTokens, Claims
 
 _store = queries("services.registry")
+_affairs = queries("services.registry", "affairs.sql")
 
 SECRET_BYTES = 32
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -47,7 +48,10 @@ class Opened:
 class Sessions:
     """Opens, refreshes, lists and ends sessions, under row-level security of the office concerned."""
 
-    def __init__(self, db: Database, tokens: AccessTokens, ended: EndedSessions) -> None:
+    def __init__(
+        self, db: Database, tokens: AccessTokens, ended: EndedSessions, password_days: int | None = None
+    ) -> None:
+        self._password_days = password_days
         self._db = db
         self._tokens = tokens
         self._ended = ended
@@ -104,6 +108,17 @@ class Sessions:
         """End every session of the person (or, without one, of the office itself) but the one that asks."""
         await self._end(tx, [each for each in await _ids_of(tx, office, user_id) if each != kept])
 
+    async def end_office(self, tx: Tx, office: str) -> None:
+        """End every session at an office, of persons and of the office itself; `tx` is a worker's."""
+        await self._end(
+            tx, [row["id"] for row in await _affairs.open_sessions_of_office(tx.db, office=office, now=tx.now)]
+        )
+
+    async def end_person(self, tx: Tx, user_id: str, office: str | None = None) -> None:
+        """End every session of a person, at one office or at all; `tx` is a worker's."""
+        rows = await _affairs.open_sessions_of_person(tx.db, user_id=user_id, office=office, now=tx.now)
+        await self._end(tx, [row["id"] for row in rows])
+
     async def listed(self, office: str, user_id: str | None) -> list[Mapping[str, Any]]:
         """The open sessions of the person, at whatever office, or of the office itself; newest first."""
         async with self._db.api(office) as tx:
@@ -155,8 +170,8 @@ class Sessions:
         must_change = [
             name
             for name, needed in (
-                ("person", is_person and facts["person_must_change"]),
-                ("office", facts["office_must_change"]),
+                ("person", is_person and self._must_change(tx, facts, "person")),
+                ("office", self._must_change(tx, facts, "office")),
             )
             if needed
         ]
@@ -186,6 +201,10 @@ class Sessions:
             roles=roles,
             failed_logins_at=tuple(failures),
         )
+
+    def _must_change(self, tx: Tx, facts: Mapping[str, Any], which: Literal["person", "office"]) -> bool:
+        expires = password_expires(facts[f"{which}_changed_at"], self._password_days)
+        return facts[f"{which}_must_change"] or (expires is not None and expires <= tx.now)
 
     async def _end(self, tx: Tx, sessions: Sequence[UUID]) -> None:
         gone = [row["id"] for row in await _store.end_sessions(tx.db, ids=list(sessions), now=tx.now)]

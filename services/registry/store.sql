@@ -76,10 +76,6 @@ WHERE office.number = new.number;
 INSERT INTO licence (office, renews, cause, changed_at) VALUES (:office, :renews, :cause, :now)
 ON CONFLICT (office) DO UPDATE SET renews = excluded.renews, cause = excluded.cause, changed_at = excluded.changed_at;
 
--- name: own_licence^
--- Whether the office's licence renews by itself.
-SELECT renews, cause, changed_at FROM licence WHERE office = :office;
-
 -- Persons and credentials --------------------------------------------------------------------------------------------
 
 -- name: insert_person!
@@ -118,12 +114,8 @@ SELECT EXISTS (SELECT FROM operator WHERE id = :id);
 
 -- name: own_credential^
 -- The KJ-ID of the caller's office, without its hash.
-SELECT kj_id, must_change, password_changed_at, last_login_at, c_id FROM office_credential WHERE office = :office;
-
--- name: users_of_office
--- The persons of the caller's office.
-SELECT p.id, p.name, m.roles, m.state FROM membership m JOIN person p ON p.id = m.user_id
-WHERE m.office = :office ORDER BY p.id;
+SELECT kj_id, must_change, password_changed_at, last_login_at, c_id, c_id_issued_at
+FROM office_credential WHERE office = :office;
 
 -- name: set_person_password!
 -- A new password of the person who acts.
@@ -233,7 +225,7 @@ UPDATE session SET used_at = :now WHERE id = :id;
 -- name: session_facts^
 -- What a session's token says at this moment: rights, passwords and the office.
 SELECT o.name AS office_name, o.service_types, o.suspended, o.licence_until, c.kj_id, c.must_change AS office_must_change,
-       p.id AS user_id, p.name AS user_name, p.must_change AS person_must_change, m.roles,
+       c.password_changed_at AS office_changed_at, p.password_changed_at AS person_changed_at, p.id AS user_id, p.name AS user_name, p.must_change AS person_must_change, m.roles,
        coalesce(m.state = 'active' AND p.state = 'active', false) AS is_member
 FROM office_credential c
 JOIN office o ON o.number = c.office

@@ -22,6 +22,9 @@ from todoke.relay.seal import RootKey
 
 SENDER, RECIPIENT = "9970100018", "9970100117"
 
+NOBODY = "c9999999991"
+"""A c-ID that no practice office has."""
+
 OF_A_MESSAGE: Mapping[str, Mapping[str, Any]] = {
     "GET /v1/messages/{message_id}": {},
     "GET /v1/messages/{message_id}/accesses": {},
@@ -38,11 +41,22 @@ OF_ANOTHER_THING = {
     "GET /v1/notifications/webhooks/{webhook_id}": "webhook",
     "DELETE /v1/notifications/webhooks/{webhook_id}": "webhook",
     "DELETE /v1/session/{session}": "session",
+    "PATCH /v1/office/users/{user_id}": "user",
 }
 """Each endpoint about one other thing that belongs to an office or a person."""
 
-NOBODYS = {"GET /v1/offices/{number}", "GET /v1/notifications/{owner}", "PUT /v1/notifications/{owner}"}
-"""An id that is no secret: the directory is public to offices, and an owner is `own` or `office`, always one's own."""
+CHANGED_USER = {"end_sessions": True}
+"""What is asked of a person of another office."""
+
+NOBODYS = {
+    "GET /v1/offices/{number}",
+    "GET /v1/notifications/{owner}",
+    "PUT /v1/notifications/{owner}",
+    "GET /v1/notices/{notice}",
+    "POST /v1/notices/{notice}/read",
+}
+"""An id that is no secret: the directory is public to offices, an owner is `own` or `office`, always one's own, and
+notices are told to offices (to whom: tests/services/registry/test_notices.py)."""
 
 WITHOUT_SESSION = {
     "GET /.well-known/jwks.json",
@@ -78,9 +92,10 @@ class Scene:
     async def ask(self, endpoint: str, token: str | None, **ids: object) -> tuple[int, str]:
         """Status and body."""
         method, _, path = endpoint.partition(" ")
-        body = OF_A_MESSAGE.get(endpoint) or None
+        body = CHANGED_USER if method == "PATCH" else OF_A_MESSAGE.get(endpoint) or None
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        filled = path.format(**({"n": 1, "number": SENDER, "owner": "own"} | ids))
+        anybody = {"n": 1, "number": SENDER, "owner": "own", "notice": UUID(int=0), "user_id": NOBODY}
+        filled = path.format(**(anybody | ids))
         async with self.http.stream(method, filled, json=body, headers=headers) as answer:
             if answer.status_code == 200 and filled == "/v1/stream":
                 return 200, ""  # it never ends
@@ -113,7 +128,7 @@ async def scene(product: Product, offices: list[str]) -> AsyncIterator[Scene]:
             {office: client.session.access_token for office, client in clients.items() if client.session},
             good.message_id,
             bad.message_id,
-            {"webhook": str(hook.id), "session": str(mine.id)},
+            {"webhook": str(hook.id), "session": str(mine.id), "user": product.login_of(SENDER)[0]},
             [f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods],
         )
     await sender.remove_webhook(hook.id)
@@ -171,7 +186,8 @@ async def test_what_else_belongs_to_an_office_or_person_is_theirs(scene: Scene) 
         name = endpoint.partition("{")[2].partition("}")[0]
         for office in (RECIPIENT, *scene.strangers):
             foreign = await scene.ask(endpoint, scene.tokens[office], **{name: scene.things[thing]})
-            unknown = await scene.ask(endpoint, scene.tokens[office], **{name: nothing})
+            unknown_id = NOBODY if thing == "user" else nothing
+            unknown = await scene.ask(endpoint, scene.tokens[office], **{name: unknown_id})
             assert foreign == unknown, (office, endpoint)
             assert foreign[0] in (403, 404), (office, endpoint, foreign)
     assert (await scene.ask("GET /v1/sent", scene.tokens[SENDER]))[0] == 200, "somebody ended the sender's session"

@@ -22,11 +22,6 @@ def offices(core: Core, q: str, limit: int = 50, cursor: str | None = None) -> F
     return (yield from core.perform(getting(shapes.Page[shapes.Office], "/v1/offices", params)))
 
 
-def own_office(core: Core) -> Flow[shapes.OwnOffice]:
-    """One's own office: facts, licence, certificate and password dates."""
-    return (yield from core.perform(getting(shapes.OwnOffice, "/v1/office")))
-
-
 def limits(core: Core) -> Flow[shapes.Limits]:
     """Every limit of the service, by name, with its unit."""
     return (yield from core.perform(getting(shapes.Limits, "/v1/limits")))

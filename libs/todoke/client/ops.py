@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from todoke.client.desk import Exit, Stopped
 from todoke.client.ops_commands import breaker, projection, status, trace
 from todoke.client.ops_desk import EXIT_CODES, OperatorSession, OpsDesk, at_ops_desk, moment
+from todoke.client.ops_notices import applications, notices
 from todoke.client.ops_offices import offices
 from todoke.client.ops_parked import parked
 from todoke.client.ops_reconcile import reconcile
@@ -38,7 +39,7 @@ class Practice(Shape):
 
 @click.group("ops", epilog=EXIT_CODES, short_help="What operators do.")
 def ops() -> None:
-    """What operators do: look, decide about held messages, import offices. Every change needs a reason and a ticket."""
+    """What operators do: look, decide about held messages, look after offices. Every change needs reason and ticket."""
 
 
 @ops.command("login", epilog=EXIT_CODES)
@@ -92,5 +93,5 @@ def logout(desk: OpsDesk) -> None:
     desk.document({"status": "logged_out"})
 
 
-for command in (status, trace, parked, breaker, reconcile, projection, offices):
+for command in (status, trace, parked, breaker, reconcile, projection, offices, applications, notices):
     ops.add_command(command)

@@ -13,7 +13,7 @@ import httpx
 from pydantic import ValidationError
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from todoke.client.calls import nothing, reading
+from todoke.client.calls import itself, nothing, reading
 from todoke.client.clock import SystemClock
 from todoke.client.core import Answer, Ask, Call, Patience, read
 from todoke.client.desk import Exit, Output, Stopped, exit_code
@@ -125,6 +125,14 @@ class OpsDesk(Output):
     def delete(self, path: str, body: Word) -> None:
         """Take something away; it is not asked twice when the answer gets lost."""
         self._ask(Call(Ask("DELETE", f"/v1/operator{path}", body=body), nothing, repeatable=False))
+
+    def patch(self, shape: type[ShapeT], path: str, body: Word) -> ShapeT:
+        """Change some members of something; it is not asked twice when the answer gets lost."""
+        return self._ask(Call(Ask("PATCH", f"/v1/operator{path}", body=body), reading(shape), repeatable=False))
+
+    def fetch(self, path: str, body: Word) -> bytes:
+        """Have something made whose bytes are answered this once."""
+        return self._ask(Call(Ask("POST", f"/v1/operator{path}", body=body), itself, repeatable=False)).body
 
     def log_in(self, shape: type[ShapeT], url: str, body: Word) -> ShapeT:
         """Log in at an address."""

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from todoke.client.office_shapes import Application, Certificate, Standing, User
 from todoke.client.shapes import Shape, T
 
 
@@ -173,14 +174,47 @@ class Story(Shape):
     holds: tuple[Hold, ...]
 
 
+class Word(Shape):
+    """Why something is changed (sealed), and the ticket that asked for it (plain)."""
+
+    reason: str
+    ticket: str
+
+
 class Facts(Shape):
     """The public row of an office."""
 
     name: str
+    address: str = ""
+    phone: str = ""
+    fax: str = ""
     prefecture: str = ""
     service_types: tuple[str, ...] = ()
     participation: str = "none"
     licence_until: date | None = None
+    predecessor: str | None = None
+    successor: str | None = None
+
+
+class NewOffice(Shape):
+    """An office to register; service types as codes."""
+
+    number: str
+    name: str
+    service_types: tuple[str, ...] = ()
+    prefecture: str = ""
+    address: str = ""
+    phone: str = ""
+    fax: str = ""
+
+
+class Registered(Shape):
+    """A new office; its KJ-ID can be used once it has a letter."""
+
+    number: str
+    kj_id: str
+    version: int
+    facts: Facts
 
 
 class ListedOffice(Shape):
@@ -189,6 +223,99 @@ class ListedOffice(Shape):
     number: str
     version: int
     facts: Facts
+    certificate_until: datetime | None = None
+    last_login_at: datetime | None = None
+
+
+class LicenceState(Shape):
+    """The licence of an office, and what last changed it."""
+
+    until: date | None
+    renews: bool
+    cause: str
+    changed_at: datetime
+
+
+class LetterMade(Shape):
+    """When the office's letter was made, and by whom."""
+
+    made_at: datetime
+    made_by: str
+
+
+class RecordedCertificate(Certificate):
+    """A client certificate of an office."""
+
+    recorded_at: datetime
+
+
+class ApplyingOffice(Shape):
+    """The office that applied."""
+
+    number: str
+    name: str
+
+
+class ReceivedApplication(Application):
+    """An application as operators see it."""
+
+    office: ApplyingOffice
+    decided_by: str | None = None
+    c_id: str | None = None
+
+
+class Happened(Shape):
+    """Something that was said of an office; `act` and `ticket` of what operators did."""
+
+    at: datetime
+    event: str
+    actor: StepActor
+    act: str | None = None
+    ticket: str | None = None
+
+
+class OfficePage(Shape):
+    """One office as operators see it; `history` is newest first."""
+
+    number: str
+    version: int
+    kj_id: str
+    facts: Facts
+    standing: Standing
+    licence: LicenceState | None = None
+    letter: LetterMade | None = None
+    users: tuple[User, ...] = ()
+    certificates: tuple[RecordedCertificate, ...] = ()
+    application: ReceivedApplication | None = None
+    last_login_at: datetime | None = None
+    history: tuple[Happened, ...] = ()
+
+
+class Audience(Shape):
+    """Whom a notice is for; values are codes of service types or names of prefectures."""
+
+    kind: Literal["all", "service_types", "prefectures"] = "all"
+    values: tuple[str, ...] = ()
+
+
+class NewNotice(Shape):
+    """A notice to publish; with a `state` it speaks for the whole system until `until`."""
+
+    title: str
+    text: str
+    published_at: datetime | None = None
+    important: bool = False
+    audience: Audience = Audience()
+    state: Literal["normal", "slow", "down"] | None = None
+    until: datetime | None = None
+
+
+class MadeNotice(NewNotice):
+    """A notice as operators see it."""
+
+    id: UUID
+    made_by: str
+    withdrawn_at: datetime | None = None
 
 
 class OfficeChanged(Shape):

@@ -3,7 +3,7 @@
 Times are aware datetimes in UTC; office numbers have ten characters; sizes are bytes.
 """
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Generic, Literal, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -283,17 +283,6 @@ class Office(Shape):
     service_types: tuple[ServiceType, ...] = ()
     participation: Literal["active", "suspended", "none"]
     csv_version_last: str | None = None
-
-
-class OwnOffice(Shape):
-    """One's own office; what is not named here stays readable as an extra."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    number: str
-    name: str
-    c_id: str | None = None
-    licence_until: date | None = None
 
 
 class SystemStatus(Shape):

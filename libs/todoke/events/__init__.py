@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from todoke.events import acts, message, office
+from todoke.events import acts, message, notice, office
 from todoke.events.acts import OperatorActed
 from todoke.events.envelope import (
     PAYLOAD_BYTES_MAX,
@@ -46,7 +46,11 @@ from todoke.events.message import (
     RecallRequested,
     ReminderDue,
 )
+from todoke.events.notice import Audience, NoticePublished, NoticeWithdrawn
 from todoke.events.office import (
+    ApplicationDecided,
+    ApplicationReceived,
+    CertificateChanged,
     LicenceChanged,
     OfficeChanged,
     OfficeFacts,
@@ -65,6 +69,10 @@ __all__ = [
     "PAYLOAD_BYTES_MAX",
     "SERVICES",
     "Actor",
+    "ApplicationDecided",
+    "ApplicationReceived",
+    "Audience",
+    "CertificateChanged",
     "ContentOpened",
     "Counts",
     "Delivered",
@@ -86,6 +94,8 @@ __all__ = [
     "MessageRouted",
     "MessageSubmitted",
     "MessageUndeliverable",
+    "NoticePublished",
+    "NoticeWithdrawn",
     "OfficeChanged",
     "OfficeEvent",
     "OfficeFacts",
@@ -118,7 +128,7 @@ __all__ = [
 
 def _catalogue() -> dict[str, type[Event]]:
     found: dict[str, type[Event]] = {}
-    for module in (message, office, acts):
+    for module in (message, office, notice, acts):
         for item in vars(module).values():
             if isinstance(item, type) and issubclass(item, Event) and item.__subclasses__() == [] and _is_said(item):
                 found[item.__name__] = item

@@ -100,6 +100,11 @@ class MessageEvent(Event):
         return self.message_id
 
 
+def subject_of_office(office: str) -> UUID:
+    """The UUID under which everything about an office stands: made from its number."""
+    return uuid5(OFFICE_NAMESPACE, office)
+
+
 class OfficeEvent(Event):
     """A fact about one office. `version` counts the states of its row, from 1."""
 
@@ -112,7 +117,7 @@ class OfficeEvent(Event):
 
     def subject_id(self) -> UUID:
         """A UUID made from the office number."""
-        return uuid5(OFFICE_NAMESPACE, self.office)
+        return subject_of_office(self.office)
 
     def key(self) -> str:
         """The office number."""

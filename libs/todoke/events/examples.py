@@ -31,7 +31,11 @@ from todoke.events.message import (
     RecallRequested,
     ReminderDue,
 )
+from todoke.events.notice import Audience, NoticePublished, NoticeWithdrawn
 from todoke.events.office import (
+    ApplicationDecided,
+    ApplicationReceived,
+    CertificateChanged,
     LicenceChanged,
     OfficeChanged,
     OfficeFacts,
@@ -94,6 +98,7 @@ _FACTS = OfficeFacts(
     predecessor="9970100109",
     successor="9970100125",
 )
+_APPLICATION: dict[str, Any] = {"office": "9970100117", "application_id": UUID("01990000-0000-7000-8000-000000000003")}
 _OFFICE: dict[str, Any] = {"actor": _OPERATOR, "office": "9970100117", "version": 3, "facts": _FACTS}
 
 _ALL: tuple[Event, ...] = (
@@ -143,6 +148,30 @@ _ALL: tuple[Event, ...] = (
     UserChanged(
         actor=_OPERATOR, office="9970100117", version=3, user_id="c8000000018", roles=("admin",), state="active"
     ),
+    ApplicationReceived(
+        actor=Actor(kind="office", id="9970100117"),
+        **_APPLICATION,
+        version=1,
+        kind="new",
+        auto_renew=True,
+        received_at=AT,
+    ),
+    ApplicationDecided(
+        actor=_OPERATOR, **_APPLICATION, version=2, decision="approved", c_id="c8000000018", decided_at=AT
+    ),
+    CertificateChanged(
+        actor=_OPERATOR, office="9970100117", version=2, issuer="Practice CA", serial="01A2B3C4", not_after=AT
+    ),
+    NoticePublished(
+        actor=_OPERATOR,
+        notice_id=UUID("01990000-0000-7000-8000-000000000004"),
+        published_at=AT,
+        important=True,
+        audience=Audience(kind="prefectures", values=("練習県",)),
+        state="down",
+        until=AT,
+    ),
+    NoticeWithdrawn(actor=_OPERATOR, notice_id=UUID("01990000-0000-7000-8000-000000000004"), withdrawn_at=AT),
     OperatorActed(
         actor=_OPERATOR,
         service="registry",

@@ -1,7 +1,8 @@
 """What is said about offices, their users and licences. Office master data is public; persons appear as ids only."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import ClassVar, Literal, TypeAlias
+from uuid import UUID
 
 from todoke.events.envelope import Fact, OfficeEvent
 
@@ -75,3 +76,41 @@ class UserChanged(OfficeEvent):
     def ordinal(self) -> str:
         """User and version."""
         return f"{self.user_id}/{self.version}"
+
+
+class ApplicationEvent(OfficeEvent):
+    """An event of an office's application for a licence. `version` counts the states of the application, from 1."""
+
+    SAID_BY: ClassVar = ("registry",)
+
+    application_id: UUID
+
+    def ordinal(self) -> str:
+        """Application and version."""
+        return f"{self.application_id}/{self.version}"
+
+
+class ApplicationReceived(ApplicationEvent):
+    """An office applied for a licence, or for its renewal. Who to ask and where stands in no event."""
+
+    kind: Literal["new", "renewal"]
+    auto_renew: bool
+    received_at: datetime
+
+
+class ApplicationDecided(ApplicationEvent):
+    """An application was approved or refused; `c_id` is the person made (or known already) at the approval."""
+
+    decision: Literal["approved", "refused"]
+    c_id: str | None = None
+    decided_at: datetime
+
+
+class CertificateChanged(OfficeEvent):
+    """An office has another client certificate. `version` counts its certificates, from 1; `serial` is hexadecimal."""
+
+    SAID_BY: ClassVar = ("registry",)
+
+    issuer: str
+    serial: str
+    not_after: datetime

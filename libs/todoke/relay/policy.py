@@ -7,7 +7,7 @@ caller names, on Japan's clock: for a submission that is `submitted_at`, never t
 
 import dataclasses
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Literal, TypeAlias
 from uuid import UUID
 
@@ -154,5 +154,12 @@ def _refusal(state: Standing, act: Act, licence_until: date | None) -> Problem:
         return Problem("TDK-SUSPENDED")
     if state == "outside" or licence_until is None:
         return Problem("TDK-NO-LICENCE-ANY")
-    until = f"{licence_until.year}年{licence_until.month}月{licence_until.day}日"
-    return Problem("TDK-NO-LICENCE-FETCH" if act in {"fetch", "receipt"} else "TDK-NO-LICENCE", until=until)
+    until, fetch_until = _japanese(licence_until), _japanese(licence_until + timedelta(days=FETCHING_DAYS))
+    if act in {"fetch", "receipt"}:
+        return Problem("TDK-NO-LICENCE-FETCH", until=until)
+    return Problem("TDK-NO-LICENCE", until=until, fetch_until=fetch_until)
+
+
+def _japanese(day: date) -> str:
+    """A day as sentences have it."""
+    return f"{day.year}年{day.month}月{day.day}日"

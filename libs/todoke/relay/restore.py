@@ -24,8 +24,10 @@ class Said:
 Kind: TypeAlias = Literal[
     "another delivery number",
     "another end",
+    "application without contact",
     "bundle without submission",
     "key of another message",
+    "notice without words",
     "object missing",
     "office without password",
     "person without name and password",
@@ -39,11 +41,15 @@ ADVICE: Mapping[Kind, str] = {
     "Nothing is lost. Tell the recipient to fetch by message id; a newer copy of the database has the right number.",
     "another end": "The topic says that this message ended otherwise than the database does. Trace it (ops trace): the "
     "earlier event is what the offices were told. Restore a newer copy of the database, or tell both offices.",
+    "application without contact": "This office applied after the copy of the database was made; whom to ask about it "
+    "is not in the log. Ask the office to apply again; if it was approved, its licence is there already.",
     "bundle without submission": "Sealed contents that no submission names, from the time that a restored database has "
     "forgotten. Their sender may hold a receipt: ask the senders of that time to send again what they do not find in "
     "their list. The objects are swept after seven days once a comparison of everything is clean.",
     "key of another message": "This message was accepted under an Idempotency-Key that the restored database has given "
     "to another one meanwhile. Both are kept. Tell the sender that both were sent, to recall one that was not meant.",
+    "notice without words": "This notice was published after the copy of the database was made; its words are not in "
+    "the log. Publish it again if it still holds.",
     "object missing": "The contents of this message are not in object storage. Put the object back from a copy of the "
     "bucket; otherwise discard the message where it is held (todoke ops parked), and ask its sender to send it again.",
     "office without password": "This office was registered after the copy of the database was made; its passwords are "

@@ -1,6 +1,7 @@
 """Settings of a process: environment variables `TODOKE_…`, or the state file that the embedded engines leave."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -55,6 +56,24 @@ class PortalSettings(BaseModel):
     warning_minutes: int = Field(default=5, ge=1)
 
 
+class RegistrySettings(BaseModel):
+    """How offices are registered and licensed, and what their passwords must be.
+
+    `issuer` signs the letters, `usage_address` is the usage-state site they name (None: below `address`). A licence is
+    renewed from `renewal_opens_days` before its last day to `renewal_closes_days` after it. `password_rule` is
+    `13-plus` or `legacy-8-16` (8 to 16 characters of ASCII); passwords expire after `password_days` (None: never).
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    issuer: str = "見本県ケアプラン連携センター"
+    usage_address: str | None = None
+    renewal_opens_days: int = Field(default=90, ge=0, le=365)
+    renewal_closes_days: int = Field(default=30, ge=0, le=365)
+    password_rule: Literal["13-plus", "legacy-8-16"] = "13-plus"  # noqa: S105 (the name of a rule)
+    password_days: int | None = Field(default=None, ge=1)
+
+
 class Settings(BaseSettings):
     """Everything a service process is told.
 
@@ -78,6 +97,7 @@ class Settings(BaseSettings):
     registry_address: str | None = None
     limits: Limits = Field(default_factory=Limits)
     mail: MailSettings = Field(default_factory=MailSettings)
+    registry: RegistrySettings = Field(default_factory=RegistrySettings)
     clamd: str | None = None
     webhooks_to_private_addresses: bool = False
     portal: PortalSettings = Field(default_factory=PortalSettings)

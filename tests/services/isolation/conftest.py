@@ -44,6 +44,8 @@ FILE = "だれにも見せない写真.png"
 MAIL = "nobody-else@example.jp"
 HOOK = "https://example.jp/only-the-owners"
 QUIET_SECONDS = 0.2
+NOTICE = "だれにも見せないお知らせ"
+PREFECTURE = "持ち主県"
 
 GENEROUS = Limits(
     requests_per_minute_user=10**9,
@@ -126,6 +128,7 @@ class Owned:
     sequence: str = ""
     receipt: str = ""
     webhook: str = ""
+    notice: str = ""
     session: str = ""
     refresh: str = ""
     step: str = ""
@@ -136,9 +139,14 @@ class Owned:
 
     def secrets(self) -> list[str]:
         """What no answer to anybody else may hold."""
-        texts = [TEXT, FILE, MAIL, HOOK, OWNER.c_id, OWNER.kj_id, *self.cursors.values(), *self.etags.values()]
-        ids = [self.delivered, self.rejected, self.received, self.sequence, self.webhook, self.session]
+        texts = [TEXT, FILE, MAIL, HOOK, NOTICE, OWNER.c_id, OWNER.kj_id, *self.cursors.values(), *self.etags.values()]
+        ids = [self.delivered, self.rejected, self.received, self.sequence, self.webhook, self.session, self.notice]
         return [*texts, *ids, self.refresh, self.sha256, self.receipt]
+
+    def things(self) -> dict[str, list[str]]:
+        """What belongs to the owner alone, by its kind."""
+        things = {"webhook": self.webhook, "session": self.session, "user": OWNER.c_id, "notice": self.notice}
+        return {kind: [thing] for kind, thing in things.items()}
 
 
 @dataclasses.dataclass
@@ -209,6 +217,8 @@ class Scene:
 
     def nothing_like(self, thing: str) -> str:
         """An id like this one, as old as it, that nobody has."""
+        if thing.startswith("c"):
+            return f"{thing[:-1]}{(int(thing[-1]) + 1) % 10}"
         return str(UUID(int=UUID(thing).int ^ 1))
 
     async def settle(self) -> None:
@@ -240,6 +250,7 @@ async def _own(scene: Scene, owned: Owned) -> None:
     await _messages(scene, owned)
     made = await scene.ask("POST", "/v1/notifications/webhooks", mine, json={"url": HOOK, "events": ["delivered"]})
     owned.webhook = made.json()["id"]
+    owned.notice = await _notice(scene)
     wanted = {"mail": [{"address": MAIL, "events": ["delivered"]}]}
     assert (await scene.ask("PUT", "/v1/notifications/own", mine, json=wanted)).status == 200
     for path in ("/v1/sent", "/v1/received"):
@@ -251,6 +262,19 @@ async def _own(scene: Scene, owned: Owned) -> None:
     owned.sha256 = file.header("etag").strip('"')
     beginning = (await scene.ask("GET", "/v1/stream", mine)).body
     owned.stream_id = beginning.partition("id: ")[2].strip()
+
+
+async def _notice(scene: Scene) -> str:
+    """What operators tell the owner's prefecture, in which nobody else is; the id."""
+    operator = {"Authorization": f"Bearer {operator_token(scene.product.shared)}"}
+    word = {"reason": "お知らせ", "ticket": "OPS-1"}
+    there = {**word, "prefecture": PREFECTURE}
+    moved = await scene.operators.patch(f"/v1/operator/offices/{OWNER.office}", json=there, headers=operator)
+    assert moved.is_success
+    audience = {"kind": "prefectures", "values": [PREFECTURE]}
+    wanted = {**word, "title": NOTICE, "text": NOTICE, "audience": audience}
+    made = await scene.operators.post("/v1/operator/notices", json=wanted, headers=operator)
+    return str(made.json()["id"])
 
 
 async def _messages(scene: Scene, owned: Owned) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import pytest
 
+from tests.services.registry.conftest import OFFICE_PASSWORD
 from todoke.relay.access import INTERNAL_SECRET_HEADER
 from todoke.relay.policy import Act
 
@@ -26,12 +27,12 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 class Op:
     """What a call is about.
 
-    `message`, `webhook` and `session` are things of an office or a person, named by an id; `own` is about the caller's
-    own, whoever that is; `public` says the same to every office; `open` asks for no session. `act` is what the policy
-    calls it; None where every session of an office may.
+    `message`, `webhook`, `session`, `user` and `notice` are things of an office or a person, named by an id; `own` is
+    about the caller's own, whoever that is; `public` says the same to every office; `open` asks for no session. `act`
+    is what the policy calls it; None where every session of an office may.
     """
 
-    about: Literal["message", "webhook", "session", "own", "public", "open"]
+    about: Literal["message", "webhook", "session", "user", "notice", "own", "public", "open"]
     act: Act | None = None
     body: Any = None
     upload: bool = False
@@ -51,6 +52,9 @@ OPERATIONS: dict[str, Op] = {
     "GET /v1/notifications/webhooks/{webhook_id}": Op("webhook", "manage"),
     "DELETE /v1/notifications/webhooks/{webhook_id}": Op("webhook", "manage"),
     "DELETE /v1/session/{session}": Op("session", usage=True),
+    "PATCH /v1/office/users/{user_id}": Op("user", "manage", {"end_sessions": True}),
+    "GET /v1/notices/{notice}": Op("notice", "own_office"),
+    "POST /v1/notices/{notice}/read": Op("notice", "own_office"),
     "POST /v1/batches": Op("own", "send", upload=True),
     "POST /v1/messages": Op("own", "send", upload=True),
     "POST /v1/messages/check": Op("own", "check", upload=True),
@@ -61,7 +65,15 @@ OPERATIONS: dict[str, Op] = {
     "GET /v1/stream": Op("own", "lists"),
     "POST /v1/search": Op("own", "lists", {"box": "sent", "text": TEXT}),
     "GET /v1/office": Op("own", "own_office", usage=True),
+    "POST /v1/office/application": Op(
+        "own", "manage", {"kind": "new", "contact_name": "担当 一郎", "mail": "desk@example.jp"}, usage=True
+    ),
+    "POST /v1/office/renewal": Op("own", "manage", {}, usage=True),
+    "POST /v1/office/auto_renew": Op("own", "manage", {"renews": True}, usage=True),
+    "POST /v1/office/person_password": Op("own", "manage", {"password": OFFICE_PASSWORD}, usage=True),
     "GET /v1/office/users": Op("own", "own_office"),
+    "POST /v1/office/users": Op("own", "manage", {"name": "推量 花子", "roles": ["staff"], "user_id": OWNER.c_id}),
+    "GET /v1/notices": Op("own", "own_office"),
     "GET /v1/notifications/webhooks": Op("own", "manage"),
     "POST /v1/notifications/webhooks": Op("own", "manage", {"url": "https://example.jp/x", "events": ["delivered"]}),
     "POST /v1/notifications/test": Op("own"),
@@ -88,6 +100,8 @@ def others(owned: Owned) -> dict[str, list[str]]:
         "message_id": [owned.delivered],
         "webhook_id": [owned.webhook],
         "session": [owned.session],
+        "user_id": [OWNER.c_id],
+        "notice": [owned.notice],
         "n": ["1"],
         "owner": ["own", "office"],
         "number": [OWNER.office],
@@ -122,7 +136,8 @@ def operations(document: Any) -> dict[str, list[dict[str, Any]]]:
 
 def filled(path: str, thing: str = "") -> str:
     """A path with this id, and the owner's number where an office is named."""
-    ids = dict.fromkeys(("message_id", "webhook_id", "session", "subject"), thing)
+    names = ("message_id", "webhook_id", "session", "subject", "user_id", "notice", "application")
+    ids = dict.fromkeys(names, thing)
     return path.format(**ids, n="1", report="1", owner="own", number=OWNER.office, service="storage")
 
 
@@ -145,13 +160,13 @@ def expected(op: Op, caller: str) -> set[int]:
     if op.about == "session":
         return {404}
     rights: dict[str, set[Act]] = {
-        "admin": {"lists", "fetch", "receipt", "recall", "findings", "evidence", "manage"},
-        "staff": {"lists", "fetch", "receipt", "recall", "findings", "evidence"},
-        "viewer": {"lists", "findings", "evidence"},
-        "suspended": {"lists", "fetch", "receipt", "recall", "findings", "evidence", "manage"},
-        "licence over": {"lists", "fetch", "receipt", "recall", "findings", "evidence", "manage"},
-        "licence long over": {"lists", "recall", "findings", "evidence", "manage"},
-        "never licensed": {"manage"},
+        "admin": {"lists", "fetch", "receipt", "recall", "findings", "evidence", "own_office", "manage"},
+        "staff": {"lists", "fetch", "receipt", "recall", "findings", "evidence", "own_office"},
+        "viewer": {"lists", "findings", "evidence", "own_office"},
+        "suspended": {"lists", "fetch", "receipt", "recall", "findings", "evidence", "own_office", "manage"},
+        "licence over": {"lists", "fetch", "receipt", "recall", "findings", "evidence", "own_office", "manage"},
+        "licence long over": {"lists", "recall", "findings", "evidence", "own_office", "manage"},
+        "never licensed": {"own_office", "manage"},
     }
     return {404} if op.act in rights.get(caller, set()) else {403}
 
@@ -160,7 +175,7 @@ def foreign_things(scene: Scene, about: str, office: str) -> list[str]:
     """The things of this kind that are nobody's business at this office."""
     owned = scene.owned
     messages = [owned.rejected] if office == PARTNER.office else [owned.delivered, owned.rejected, owned.received]
-    return {"message": messages, "webhook": [owned.webhook], "session": [owned.session]}[about]
+    return {"message": messages, **owned.things()}[about]
 
 
 async def test_every_operation_and_parameter_is_classified(scene: Scene) -> None:
@@ -175,7 +190,7 @@ async def test_a_foreign_thing_is_as_absent_as_one_that_never_was(scene: Scene, 
     wrong = []
     for caller, headers in scene.callers(office).items():
         for operation, op in OPERATIONS.items():
-            if op.about not in ("message", "webhook", "session"):
+            if op.about not in ("message", *scene.owned.things()):
                 continue
             method, path = operation.split(" ")
             seen: list[tuple[Answer, list[str]]] = []
@@ -249,6 +264,20 @@ async def test_a_method_that_is_not_offered_tells_nothing(scene: Scene) -> None:
     assert wrong == []
 
 
+async def test_the_office_itself_reaches_its_own_affairs_and_nothing_else(scene: Scene) -> None:
+    wrong = []
+    headers = scene.callers(STRANGER.office)["the office itself"]
+    for operation, op in OPERATIONS.items():
+        if op.about == "open":
+            continue
+        method, path = operation.split(" ")
+        body = sendable(op.body, upload=op.upload, path=path)
+        answer = await scene.ask(method, filled(path, scene.nothing_like(scene.owned.delivered)), headers, **body)
+        if (answer.status == 403) is op.usage:
+            wrong.append((operation, answer))
+    assert wrong == []
+
+
 async def test_nothing_of_the_owner_shows_in_anybody_elses_answers(scene: Scene) -> None:
     documented = operations((await scene.ask("GET", "/openapi.json")).json())
     told = []
@@ -260,9 +289,8 @@ async def test_nothing_of_the_owner_shows_in_anybody_elses_answers(scene: Scene)
             tried = list(tries(scene.owned, documented[operation]))
             for query, more in tried if caller == "admin" else tried[:1]:
                 body = sendable(op.body, upload=op.upload, path=path)
-                answer = await scene.ask(
-                    method, filled(path, scene.owned.delivered), {**headers, **more}, params=query, **body
-                )
+                thing = scene.owned.things().get(op.about, [scene.owned.delivered])[0]
+                answer = await scene.ask(method, filled(path, thing), {**headers, **more}, params=query, **body)
                 said = {*query.values(), *more.values()}
                 told += [
                     (caller, operation, query, more, secret)

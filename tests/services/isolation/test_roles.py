@@ -28,6 +28,8 @@ OPEN = {
     "registry.login_failure": "when a login failed, by the id of the login",
     "registry.session_feed": "one number",
     "registry.session_ended": "ids of sessions that are over, for every process",
+    "registry.notice": "for whom a notice is is a question of service types and prefectures, which the statements ask",
+    "projection.operators_word": "public: what operators say of the system; it names no office",
     "registry.operator": "which code was taken last, for whoever logs in as an operator",
 }
 """Tables that an API role may read without being an office, and what they give away."""

@@ -26,7 +26,7 @@ from todoke.relay.tokens import (
     TokenRefused,
 )
 
-from .conftest import OWNER, STRANGER, Scene
+from .conftest import OWNER, PARTNER, STRANGER, Scene
 from .test_matrix import OPERATIONS, filled, operations, sendable
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.long]
@@ -190,7 +190,7 @@ async def test_a_session_that_was_ended_is_over_in_every_process_with_its_next_l
     """Each process looks every 2 s: within 5 s none believes the token; here the looks are made by hand."""
     clock = ManualClock(scene.product.shared.ports.clock.now())
     stage = scene.product.stages["registry"]
-    session = await Registry(stage, scene.http).log_in(STRANGER)
+    session = await Registry(stage, scene.http).log_in(PARTNER)
     tokens = {"person": session["access_token"], "operator": operator_token(scene.product.shared)}
     processes = []
     for _ in range(3):

@@ -187,6 +187,37 @@ async def test_offices_are_imported_found_and_suspended_from_the_command_line(
     assert (found["participation"], found["licence_until"]) == ("suspended", "2031-03-31")
 
 
+@pytest.mark.long
+async def test_an_office_comes_in_and_is_told_from_the_command_line(terminal: Terminal, tmp_path: Path) -> None:
+    number, letter = "9970100612", tmp_path / "letter.pdf"
+    yes = ("--destructive", *WORD)
+    added = await terminal.json("offices", "add", number, "--name", "ひびき", "--service-types", "11 15", *yes)
+    assert (added[0], added[1]["kj_id"]) == (0, f"KJ99{number}")
+    code, again = await terminal.json("offices", "add", number, "--name", "べつ", "--service-types", "11", *yes)
+    assert (code, again["error"]["problem"]["code"]) == (1, "TDK-OFFICE-THERE")
+    assert (await terminal.run("offices", "change", number, "--phone", "099-555-0161", *yes))[0] == 0
+    assert (await terminal.run("offices", "letter", number, letter, *yes))[0] == 0
+    assert letter.read_bytes().startswith(b"%PDF")
+    assert stat.S_IMODE(letter.stat().st_mode) == 0o600
+    assert (await terminal.run("offices", "letter", number, letter, *yes))[0] == 2
+    nowhere = tmp_path / "nowhere.pdf"
+    assert (await terminal.run("offices", "letter", "9999999999", nowhere, *yes))[0] == 1
+    assert not nowhere.exists()
+    code, out, _ = await terminal.run("offices", "show", number)
+    assert (code, "office.letter" in out, "099-555-0161" in out) == (0, True, True)
+    assert (await terminal.json("applications", "list", "--state", "received")) == (0, {"items": [], "next": None})
+    assert (await terminal.run("applications", "approve", str(UUID(int=1)), *yes))[0] == 1
+
+    (tmp_path / "notice.txt").write_text("日曜日に点検をします。", encoding="utf-8")
+    at = ("--title", "点検", "--at", "2031-01-02 09:00", "--until", "2031-01-02 12:00", "--state", "down")
+    code, made = await terminal.json("notices", "publish", tmp_path / "notice.txt", *at, *yes)
+    assert (code, made["published_at"], made["until"]) == (0, "2031-01-02T00:00:00Z", "2031-01-02T03:00:00Z")
+    code, out, _ = await terminal.run("notices", "withdraw", made["id"], *yes)
+    assert (code, made["id"] in out) == (0, True)
+    [listed] = (await terminal.json("notices", "list"))[1]["items"]
+    assert listed["withdrawn_at"] is not None
+
+
 async def test_a_login_is_the_owners_ends_and_belongs_to_one_address(terminal: Terminal) -> None:
     assert stat.S_IMODE(terminal.session.stat().st_mode) == 0o600
     code, _, err = await terminal.run("status", "--url", "http://127.0.0.1:9")

@@ -1,7 +1,8 @@
 -- name: forget_everything#
 -- An empty read set.
 DELETE FROM fact; DELETE FROM sent; DELETE FROM received; DELETE FROM tally; DELETE FROM head; DELETE FROM change;
-DELETE FROM pulse; DELETE FROM feed; DELETE FROM consumer_offset; DELETE FROM hold; DELETE FROM given_up;
+DELETE FROM pulse; DELETE FROM operators_word; DELETE FROM feed; DELETE FROM consumer_offset; DELETE FROM hold;
+DELETE FROM given_up;
 
 -- name: facts
 -- Everything heard, without what depends on when it was heard.
@@ -50,7 +51,7 @@ SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity AS forced, c.relisp
        has_table_privilege('projection_api', c.oid, 'INSERT, UPDATE, DELETE') AS writable
 FROM pg_class c
 WHERE c.relnamespace IN ('projection'::regnamespace, 'projection_lists'::regnamespace) AND c.relkind IN ('r', 'p')
-  AND c.relname ~ '^(fact|sent|received|tally|head|feed|change|pulse)(_|$)'
+  AND c.relname ~ '^(fact|sent|received|tally|head|feed|change|pulse|operators_word)(_|$)'
 ORDER BY c.relname;
 
 -- name: see_fact$

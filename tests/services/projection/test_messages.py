@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from todoke.events import Actor, NoticePublished, NoticeWithdrawn
 from todoke.relay.seal import KeyEpochGone
 from todoke.relay.testing import Stage
 
@@ -199,6 +201,39 @@ async def test_the_status_of_the_system_follows_the_oldest_message_on_its_way(
     assert await state() == "normal"
     ports.clock.move(timedelta(seconds=61))
     assert await state() == "down"
+
+
+async def test_the_operators_word_stands_above_what_was_measured_until_its_end_or_its_withdrawal(
+    projection: Stage, office: Callable[..., Office], ports: Any
+) -> None:
+    anybody = office(SENDER)
+    anybody.headers = {}
+    operator = Actor(kind="operator", id="operator-1")
+    [timer] = projection.service.timers
+    first, second = (UUID(f"01990000-0000-7000-8000-00000000000{n}") for n in (1, 2))
+    begin = ports.clock.now() + timedelta(minutes=10)
+
+    def said(notice: UUID, **values: Any) -> NoticePublished:
+        return NoticePublished(actor=operator, notice_id=notice, published_at=begin, important=True, **values)
+
+    async def told() -> tuple[str, str | None]:
+        await timer.run()
+        answer = (await anybody.get("/v1/status")).json()
+        return answer["state"], answer["until"]
+
+    until = begin + timedelta(hours=1)
+    await projection.hear(said(first, state="down", until=until), said(second))
+    assert await told() == ("normal", None)
+    ports.clock.move(timedelta(minutes=11))
+    state, end = await told()
+    assert (state, datetime.fromisoformat(end or "")) == ("down", until)
+    await projection.hear(NoticeWithdrawn(actor=operator, notice_id=first, withdrawn_at=ports.clock.now()))
+    assert await told() == ("normal", None)
+    third = UUID(int=first.int + 7)
+    withdrawn = NoticeWithdrawn(actor=operator, notice_id=third, withdrawn_at=ports.clock.now())
+    for event in (withdrawn, said(third, state="slow")):
+        await projection.hear(event)
+    assert await told() == ("normal", None)
 
 
 @pytest.mark.parametrize("url", ["/v1/sent?limit=0", "/v1/sent?limit=201", "/v1/sent?status=lost", "/v1/sent?month=1",

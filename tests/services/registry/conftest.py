@@ -1,7 +1,8 @@
 """Two offices with logins: their hashes are cheap, the registry's own work is not."""
 
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +14,9 @@ from services.registry.passwords import Argon2Cost, Passwords
 from services.registry.rules import kj_id
 from todoke.relay.clock import in_japan
 from todoke.relay.postgres import queries
-from todoke.relay.testing import ManualClock, Stage
+from todoke.relay.testing import ManualClock, Stage, journalled
 
+WORD = {"reason": "国の一覧の更新", "ticket": "OPS-7"}
 CHEAP = Argon2Cost(memory_kib=64, passes=1, lanes=1)
 PERSON_PASSWORD = "correct horse battery"
 OFFICE_PASSWORD = "staple of the office"
@@ -103,6 +105,21 @@ class Registry:
     async def get(self, path: str, session: dict[str, Any]) -> httpx.Response:
         return await self.http.get(path, headers=bearer(session["access_token"]))
 
+    async def post(self, path: str, session: dict[str, Any], body: Any) -> httpx.Response:
+        return await self.http.post(path, json=body, headers=bearer(session["access_token"]))
+
+    async def usage(self, kj_id: str, password: str = OFFICE_PASSWORD) -> httpx.Response:
+        return await self.http.post("/v1/session/usage", json={"user_id": kj_id, "password": password})
+
+    async def events(self, *kinds: str, since: int = 0) -> list[tuple[str, Mapping[str, Any]]]:
+        """What was said, of these types (of all, when none is named)."""
+        async with self.stage.db.worker() as tx:
+            said = (await journalled(tx))[since:]
+        return [(kind, json.loads(payload)) for kind, payload in said if not kinds or kind in kinds]
+
+    async def run_timer(self, name: str) -> None:
+        await next(timer for timer in self.stage.service.timers if timer.name == name).run()
+
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
@@ -117,3 +134,11 @@ async def registry(on_stage: Callable[[str], Awaitable[Stage]]) -> AsyncIterator
         for login in (MANAGER, HELPER):
             await found.add(login)
         yield found
+
+
+@pytest.fixture
+async def operators(registry: Registry) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the operators' listener, logged in."""
+    async with registry.stage.operators_client() as http:
+        http.headers.update(registry.stage.operator())
+        yield http

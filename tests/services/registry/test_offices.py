@@ -148,7 +148,9 @@ async def test_own_office_and_its_users(registry: Registry) -> None:
     assert own["renewal"]["renews"] is True
     assert own["licence_until"] is not None
     users = (await registry.get("/v1/office/users", session)).json()["items"]
+    last_login_at = users[0].pop("last_login_at")
     assert users == [{"id": MANAGER.c_id, "name": "練習 花子", "roles": ["admin"], "state": "active"}]
+    assert last_login_at is not None
 
 
 async def test_receipt_keys_are_public_and_no_access_key_is_among_them(registry: Registry) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
@@ -16,9 +16,8 @@ from todoke.events import Actor
 from todoke.relay.postgres import Tx
 from todoke.relay.testing import journalled
 
-from .conftest import HELPER, MANAGER, Registry
+from .conftest import HELPER, MANAGER, WORD, Registry
 
-WORD = {"reason": "国の一覧の更新", "ticket": "OPS-7"}
 HEADER = "number,name,service_types,prefecture,address,phone,fax,licence_days"
 IMPORT = "/v1/operator/offices/import"
 
@@ -36,13 +35,6 @@ def parts(lines: Iterable[str | bytes], **act: Any) -> dict[str, Any]:
         "act": (None, json.dumps(WORD | act), "application/json"),
         "file": ("offices.csv", whole, "text/csv"),
     }
-
-
-@pytest.fixture
-async def operators(registry: Registry) -> AsyncIterator[httpx.AsyncClient]:
-    async with registry.stage.operators_client() as http:
-        http.headers.update(registry.stage.operator())
-        yield http
 
 
 async def imported(operators: httpx.AsyncClient, lines: Iterable[str | bytes], **act: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from todoke.events import CATALOGUE, Event
 from todoke.relay.restore import Said, Unhealed
 from todoke.relay.testing import journalled
 
-from .conftest import HELPER, MANAGER, Registry
+from .conftest import HELPER, MANAGER, WORD, Registry
 
 NEW = "9970100919"
 
@@ -63,3 +63,40 @@ async def test_rights_of_a_person_without_a_row_are_named(registry: Registry) ->
     [user, *_] = [event for event in await said(registry) if event.type_name() == "UserChanged"]
     stranger = user.model_copy(update={"user_id": "c0000009999"})
     assert await restore(registry, [stranger]) == [Unhealed("person without name and password", "c0000009999")]
+
+
+async def test_decisions_certificates_and_withdrawals_come_back_and_lost_words_are_named(registry: Registry) -> None:
+    session = (await registry.usage(HELPER.kj_id)).json()
+    async with registry.stage.db.worker() as tx:
+        await offices.set_licence(tx, HELPER.office, until=None, renews=False, cause="corrected")
+    wish = {"kind": "new", "contact_name": "練習 花子", "mail": "hanako@example.jp"}
+    await registry.post("/v1/office/application", session, wish)
+    async with registry.stage.operators_client() as operators:
+        operators.headers.update(registry.stage.operator())
+        path = "/v1/operator/applications"
+        [waiting] = (await operators.get(path)).json()["items"]
+        await operators.post(f"{path}/{waiting['id']}/refuse", json={**WORD, "answer": "番号が違います。"})
+        body = {**WORD, "issuer": "Practice CA", "serial": "0A1B", "not_after": "2027-03-15T00:00:00Z"}
+        await operators.post(f"/v1/operator/offices/{HELPER.office}/certificate", json=body)
+        notice = (await operators.post("/v1/operator/notices", json={**WORD, "title": "件名", "text": "本文"})).json()
+        await operators.post(f"/v1/operator/notices/{notice['id']}/withdraw", json=WORD)
+    events = await said(registry)
+    queries = (
+        "SELECT state, version, decided_by FROM application",
+        "SELECT office, version, serial FROM certificate",
+        "SELECT withdrawn_at IS NULL FROM notice",
+    )
+    after = [await rows(registry, query) for query in queries]
+    async with registry.stage.db.connection() as db:
+        await db.execute("UPDATE application SET state = 'received', version = 1, decided_at = NULL, decided_by = NULL")
+        await db.execute("DELETE FROM certificate")
+        await db.execute("UPDATE notice SET withdrawn_at = NULL")
+    assert await restore(registry, events) == []
+    assert [await rows(registry, query) for query in queries] == after
+    async with registry.stage.db.connection() as db:
+        await db.execute("DELETE FROM application")
+        await db.execute("DELETE FROM notice")
+    assert await restore(registry, events) == [
+        Unhealed("application without contact", HELPER.office),
+        Unhealed("notice without words", notice["id"]),
+    ]

@@ -131,3 +131,10 @@ def test_findings_are_listed_for_those_who_work_on_them() -> None:
     assert lists_findings(caller("admin"))
     assert lists_findings(caller("staff"))
     assert not lists_findings(caller("viewer"))
+
+
+def test_who_may_not_send_any_more_is_told_until_when_to_fetch() -> None:
+    with pytest.raises(Problem) as refused:
+        may(caller(until=date(2026, 3, 31)), "send", datetime(2026, 4, 2, 3, 0, tzinfo=UTC))
+    title = refused.value.body()["title"]
+    assert title == "ライセンスの期限（2026年3月31日）が過ぎました。送信ができません。取得は2026年4月30日までできます。"
