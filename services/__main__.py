@@ -92,16 +92,18 @@ def engines_group() -> None:
 @HOME
 def engines_up(home: Path) -> None:
     """Start Kafka, PostgreSQL and S3 of a home in the foreground."""
+    from services import ground
     from todoke import engines
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
-        running = engines.up(home.resolve())
+        running = engines.up(home.resolve(), only=ground.own_engines())
     except engines.EngineError as trouble:
         _fail(trouble)
-    click.echo(f"kafka {running.addresses.kafka}   s3 {running.addresses.s3.endpoint}   (Ctrl-C stops them)")
+    where = "   ".join(f"{one.name} {one.address}" for one in engines.status(home.resolve()) if one.is_running)
+    click.echo(f"{where}   (Ctrl-C stops them)")
     while not stop.wait(0.5):
         if gone := running.ended():
             running.down()

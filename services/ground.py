@@ -20,14 +20,19 @@ PATIENCE_SECONDS = 60.0
 """How long the ground waits for engines that are somebody else's."""
 
 
+def own_engines() -> set[str]:
+    """The engines that a home runs itself: those that no `TODOKE_KAFKA`, `TODOKE_POSTGRES`, `TODOKE_S3` names."""
+    return {name for name in engines.ENGINES if f"TODOKE_{name.upper()}" not in os.environ}
+
+
 def settings_of(home: Path, address: str, **more: object) -> Settings:
     """The settings of a process of this home: `TODOKE_…` variables first, the home's own engines otherwise.
 
     Raises `engines.EngineError` when neither says where an engine is.
     """
     values: dict[str, object] = {"home": home, "keys": home / "keys", "address": address, **more}
-    if not {"TODOKE_KAFKA", "TODOKE_POSTGRES", "TODOKE_S3"} <= os.environ.keys():
-        own = engines.addresses(home)
+    if names := own_engines():
+        own = engines.addresses(home, names)
         values |= {
             "kafka": own.kafka,
             "postgres": urlsplit(own.postgres)._replace(path=f"/{DATABASE}").geturl(),

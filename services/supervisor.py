@@ -50,7 +50,7 @@ class Supervisor:
         for port in range(self.port, self.port + 3):
             _require_free(port)
         began = time.monotonic()
-        running = engines.up(self.home)
+        running = engines.up(self.home, only=ground.own_engines())
         try:
             if not self._stopping:
                 self._lay_ground()

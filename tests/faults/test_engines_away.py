@@ -36,7 +36,7 @@ NEED: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
         ("GET", "/v1/messages/{id}/zip", {}),
         ("POST", "/v1/messages/{id}/receipt", {"json": {"sha256": ["0" * 64]}}),
         ("POST", "/v1/messages/{id}/recall", {"json": {"reason": "誤り"}}),
-        ("GET", "/v1/notifications", {}),
+        ("GET", "/v1/notifications/own", {}),
     ],
     "s3": [("GET", "/v1/messages/{id}/files/1", {}), ("GET", "/v1/messages/{id}/zip", {})],
 }

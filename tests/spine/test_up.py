@@ -12,10 +12,14 @@ import httpx
 import psutil
 import pytest
 
+from services import ground
 from tests.spine.product import TODOKE, Product, free_ports, wait_until_gone
+from todoke import engines
 
 SETS = 23
 """Sample sets of the national standard's practice material."""
+
+MANAGER = "9970100018"
 
 ENGINES_GONE_SECONDS = 20.0
 """api.md says ten; twice that on a machine that is busy with other tests."""
@@ -69,6 +73,28 @@ def test_the_first_day_of_a_new_user_and_the_next(mine: Product, tmp_path: Path)
     assert wait_until_gone(family, ENGINES_GONE_SECONDS) == []
     mine.start()
     until_status_of_all(mine, folders, "downloaded")
+
+
+def test_an_engine_that_is_somebody_elses_is_used_and_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, ours = tmp_path / "theirs", Product(tmp_path / "ours")
+    with engines.up(theirs, only={"postgres"}) as running:
+        monkeypatch.setenv("TODOKE_POSTGRES", running.addresses.postgres.removesuffix("/postgres") + "/elsewhere")
+        try:
+            ours.start()
+            ours.login(MANAGER)
+            assert ours.run("offices", "9970100117", office=MANAGER)["items"]
+            assert {one.name: one.is_running for one in engines.status(ours.home)} == {
+                "kafka": True,
+                "postgres": False,
+                "s3": True,
+            }
+        finally:
+            ours.end()
+        monkeypatch.delenv("TODOKE_POSTGRES")
+        with pytest.raises(engines.EngineError, match="TODOKE_KAFKA, TODOKE_S3"):
+            ground.settings_of(theirs, "http://127.0.0.1:1")
 
 
 def test_a_taken_port_is_said_in_one_sentence(tmp_path: Path) -> None:

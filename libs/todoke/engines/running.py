@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,17 +160,22 @@ def up(home: Path, ports: PortPlan | None = None, only: set[str] | None = None) 
     return running
 
 
-def addresses(home: Path) -> Addresses:
-    """Where the engines of a home listen, for a process that did not start them.
+def addresses(home: Path, wanted: Collection[str] = ENGINES) -> Addresses:
+    """Where the engines of a home listen, for a process that did not start them; what is not wanted is not looked at.
 
     Raises:
-        EngineError: this home never ran, or does not run now.
+        EngineError: this home never ran, or the wanted ones do not run now.
     """
     place = Home(home)
     state = place.state()
     if state is None or not state.keepers:
         raise EngineError(
             f"No engines run on the home {place.path}: start them with `todoke up` or `todoke engines up`."
+        )
+    if missing := sorted(set(wanted) - state.keepers.keys()):
+        settings = ", ".join(f"TODOKE_{name.upper()}" for name in missing)
+        raise EngineError(
+            f"The home {place.path} runs without {', '.join(missing)}: say with {settings} where they are."
         )
     return _addresses(place, state.ports)
 
