@@ -49,11 +49,12 @@ class Difference(BaseModel):
 class Comparison(BaseModel):
     """How far both were compared, and what was found so far. `differences` are the first 200.
 
-    `tables` counts the rows that were compared; `compared_until` is the time of the last message among them.
+    `equal` is null until the comparison is done: what was not looked at yet may differ. `tables` counts the rows that
+    were compared; `compared_until` is the time of the last message among them.
     """
 
     state: Literal["running", "done"]
-    equal: bool
+    equal: bool | None
     began_at: datetime
     ended_at: datetime | None
     compared_until: datetime | None
@@ -98,10 +99,10 @@ class Comparing:
         return True
 
 
-async def begin(tx: Tx) -> None:
-    """Begin to compare, unless a comparison is under way. Raises `NoneThere`."""
+async def begin(tx: Tx) -> bool:
+    """Begin to compare, unless a comparison is under way; answers whether. Raises `NoneThere`."""
     await there(tx)
-    await comparison.begin(tx.db, now=tx.now)
+    return bool(await comparison.begin(tx.db, now=tx.now))
 
 
 async def compared(tx: Tx) -> Comparison | None:
@@ -112,9 +113,10 @@ async def compared(tx: Tx) -> Comparison | None:
     tables = await comparison.counted(tx.db)
     differences = await comparison.differing(tx.db, rows_max=DIFFERENCES_MAX)
     offices = await comparison.offices_differing(tx.db)
+    is_done = row["ended_at"] is not None
     return Comparison(
-        state="running" if row["ended_at"] is None else "done",
-        equal=not differences,
+        state="done" if is_done else "running",
+        equal=not differences if is_done else None,
         began_at=row["began_at"],
         ended_at=row["ended_at"],
         compared_until=row["compared_until"],

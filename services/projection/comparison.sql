@@ -2,8 +2,8 @@
 -- The comparison that is under way, or the last one.
 SELECT began_at, ended_at, after_message, after_office, compared_until FROM comparison;
 
--- name: begin!
--- Begin anew, unless one is under way.
+-- name: begin$
+-- Begin anew, unless one is under way; answers whether it did.
 WITH begun AS (
     INSERT INTO comparison (began_at) VALUES (:now)
     ON CONFLICT (only_row) DO UPDATE
@@ -12,8 +12,10 @@ WITH begun AS (
     RETURNING true
 ), uncounted AS (
     DELETE FROM comparison_count WHERE EXISTS (SELECT FROM begun)
+), forgotten AS (
+    DELETE FROM comparison_difference WHERE EXISTS (SELECT FROM begun)
 )
-DELETE FROM comparison_difference WHERE EXISTS (SELECT FROM begun);
+SELECT EXISTS (SELECT FROM begun);
 
 -- name: forget#
 -- What was compared has changed places, or is gone.

@@ -134,12 +134,14 @@ class Rebuild:
             await self._changed(tx, said)
         return Switched(run=row["run"], kept_until=kept_until)
 
-    async def compare(self) -> Comparison:
+    async def compare(self, operator: Operator, word: Word) -> Comparison:
         """Begin to compare both, or go on with it. Raises `Problem` as `switch`."""
+        said = await self._acts.noted(operator, word, "rebuild.compare", "projection")
         async with refusing():
             await self._level.near()
             async with self._db.worker() as tx:
-                await begin(tx)
+                if await begin(tx):
+                    tx.say(said)
         return await self.compared()
 
     async def compared(self) -> Comparison:

@@ -27,14 +27,13 @@ def rebuild_routes(access: Access, rebuild: Rebuild) -> APIRouter:
         return await rebuild.standing()
 
     @router.post("/compare", status_code=202, summary="Compare the new lists with the live ones")
-    async def compare_rebuild(operator: operator_of) -> Comparison:
+    async def compare_rebuild(operator: operator_of, word: Word) -> Comparison:
         """Piece by piece, beside the work; one that is under way goes on. Only numbers are told."""
-        del operator
-        return await rebuild.compare()
+        return await rebuild.compare(operator, word)
 
     @router.get("/compare", summary="How a comparison is")
     async def comparison_of_rebuild(operator: operator_of) -> Comparison:
-        """Rows per table that were compared, offices that differ."""
+        """Rows per table that were compared, offices that differ; `equal` is null while it is under way."""
         del operator
         return await rebuild.compared()
 

@@ -41,13 +41,15 @@ class Rebuilding:
         await until(reached, "a rebuild that is ready")
 
     async def differences(self) -> set[tuple[str, str]]:
-        await self.did("POST", "/compare", None)
+        await self.did("POST", "/compare")
 
         async def done() -> bool:
             return bool((await self.did("GET", "/compare", None))["state"] == "done")
 
         await until(done, "the end of a comparison")
-        return {(one["office"], one["table"]) for one in (await self.did("GET", "/compare", None))["differences"]}
+        found = await self.did("GET", "/compare", None)
+        assert found["equal"] is (not found["differences"])
+        return {(one["office"], one["table"]) for one in found["differences"]}
 
 
 class Watch:

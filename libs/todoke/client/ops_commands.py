@@ -163,9 +163,10 @@ def rebuild_status(desk: OpsDesk) -> None:
 
 @projection.command("compare", epilog=EXIT_CODES)
 @at_ops_desk
-def compare(desk: OpsDesk) -> None:
+@changing
+def compare(desk: OpsDesk, word: Word) -> None:
     """Compare the rebuilt lists with the live ones, piece by piece; exit 1 when they differ."""
-    answer = desk.post(Comparison, COMPARE)
+    answer = desk.post(Comparison, COMPARE, word)
     while answer.state == "running":
         desk.warn(f"compared: {sum(table.live for table in answer.tables.values()):,} rows")
         time.sleep(LOOK_AGAIN_SECONDS)

@@ -380,10 +380,10 @@ class Difference(Sides):
 
 
 class Comparison(Shape):
-    """How far the rebuilt lists were compared with the live ones, and what was found."""
+    """How far the rebuilt lists were compared with the live ones, and what was found; `equal` once all was compared."""
 
     state: Literal["running", "done"]
-    equal: bool
+    equal: bool | None
     tables: dict[str, Sides] = Field(default_factory=dict)
     offices: int = 0
     differences: tuple[Difference, ...] = ()

@@ -1,6 +1,7 @@
 """A second read set beside the live one: built, compared, switched, kept, abandoned. tests/faults has its consumer."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import Any
@@ -22,7 +23,7 @@ from todoke.relay.kafka import ensure_topics
 from todoke.relay.parking import decisions_of
 from todoke.relay.postgres import Database, queries
 from todoke.relay.service import Shared
-from todoke.relay.testing import ManualClock, Stage, heard
+from todoke.relay.testing import ManualClock, Stage, heard, journalled
 from todoke.relay.tokens import Claims
 
 from .conftest import RECIPIENT, SENDER, Office, Story, tables
@@ -303,13 +304,15 @@ async def test_a_comparison_goes_piece_by_piece_and_is_taken_up_where_it_was(
     async with projection.db.worker() as tx:
         await tables.damage_received(tx.db, message_id=stories[0].message_id)
         await tables.damage_received(tx.db, message_id=stories[4].message_id)
-    begun = await operator.did("POST", "/compare", None)
-    assert (begun["state"], begun["tables"]) == ("running", {})
+    before = len(await acts(projection))
+    begun = await operator.did("POST", "/compare")
+    assert (begun["state"], begun["equal"], begun["tables"]) == ("running", None, {})
     steps = [begun]
     while await Comparing(projection.db, projection.runtime.ports.clock).piece():  # each time as another process
         steps.append(await operator.did("GET", "/compare", None))
+        assert steps[-1]["equal"] is (None if steps[-1]["state"] == "running" else False)
         if steps[-1]["state"] == "running":
-            assert (await operator.did("POST", "/compare", None))["began_at"] == begun["began_at"]
+            assert (await operator.did("POST", "/compare"))["began_at"] == begun["began_at"]
     now = steps[-1]
     compared = [step["tables"]["fact"]["live"] for step in steps[1:]]
     assert compared == sorted(compared)
@@ -317,7 +320,8 @@ async def test_a_comparison_goes_piece_by_piece_and_is_taken_up_where_it_was(
     # Two of the pieces differ: the first one with two messages, the last one with one.
     assert now["differences"] == [{"office": RECIPIENT, "table": "received", "live": 3, "beside": 3}]
     assert now["tables"]["tally"]["live"] == now["tables"]["tally"]["beside"] > 0
-    assert (await operator.did("POST", "/compare", None))["tables"] == {}  # another one begins
+    assert (await operator.did("POST", "/compare"))["tables"] == {}  # another one begins
+    assert (await acts(projection))[before:] == ["rebuild.compare"] * 2  # to ask for what is under way changes nothing
 
 
 @pytest.mark.soak
@@ -337,7 +341,7 @@ async def test_a_piece_waits_for_a_read_set_that_lags(
     projection: Stage, beside: Database, operator: Operator, rebuilt: Hears
 ) -> None:
     await rebuilt([])
-    await operator.did("POST", "/compare", None)
+    await operator.did("POST", "/compare")
     async with projection.db.worker() as tx:
         await tables.hear_up_to(tx.db, topic="t", next=NEAR_RECORDS + 1)
     comparing = Comparing(projection.db, projection.runtime.ports.clock)
@@ -347,9 +351,16 @@ async def test_a_piece_waits_for_a_read_set_that_lags(
     assert await comparing.piece()
 
 
+async def acts(projection: Stage) -> list[str]:
+    """What operators ever did here, by the events that say so."""
+    async with projection.db.worker() as tx:
+        said = await journalled(tx)
+    return [json.loads(payload)["act"] for kind, payload in said if kind == "OperatorActed"]
+
+
 async def comparison(projection: Stage, operator: Operator) -> Any:
     """What a comparison finds that is asked for now."""
-    await operator.did("POST", "/compare", None)
+    await operator.did("POST", "/compare")
     comparing = Comparing(projection.db, projection.runtime.ports.clock)
     while await comparing.piece():
         pass
@@ -444,7 +455,7 @@ async def test_only_the_owner_makes_tables_and_only_the_worker_may_ask_it_to(pro
 
 @pytest.mark.parametrize("body", [{}, {"reason": "理由"}, {"reason": " ", "ticket": "1"}, {**WORD, "ticket": "二 番"}])
 async def test_every_change_needs_a_reason_and_a_ticket(operator: Operator, body: Any) -> None:
-    for method, path in (("POST", ""), ("POST", "/switch"), ("DELETE", "")):
+    for method, path in (("POST", ""), ("POST", "/compare"), ("POST", "/switch"), ("DELETE", "")):
         assert (await operator.ask(method, path, body)).status_code == 422
 
 

@@ -110,16 +110,19 @@ def test_a_rebuild_begins_with_a_reason_and_is_watched_until_it_is_ready(run: Ru
 def test_a_failed_rebuild_and_a_difference_exit_1(run: Run, projection: Projection) -> None:
     projection.states = [{"state": "failed"}]
     assert run("status").exit_code == 1
-    begun = {"state": "running", "equal": True, "offices": 0, "differences": []}
-    there = {"state": "running", "equal": True, "offices": 0, "tables": {"sent": {"live": 50000, "beside": 50000}}}
+    begun: dict[str, Any] = {"state": "running", "equal": None, "offices": 0, "differences": []}
+    there = {"state": "running", "equal": None, "offices": 0, "tables": {"sent": {"live": 50000, "beside": 50000}}}
     found = [{"office": "9970100018", "table": "sent", "live": 1, "beside": 2}]
     projection.comparisons = [begun, there, {"state": "done", "equal": False, "offices": 1, "differences": found}]
-    differs = run("compare")
+    assert run("compare").exit_code == 2
+    assert projection.asked == []
+    differs = run("compare", *WORD)
+    assert projection.asked == [("POST", f"{BASE}/rebuild/compare", {"reason": "新しい版", "ticket": "OPS-9"})]
     assert differs.exit_code == 1
     assert "9970100018" in differs.stdout
     assert "compared: 50,000 rows" in differs.stderr
     projection.comparisons = [begun, {"state": "done", "equal": True}]
-    assert run("compare").exit_code == 0
+    assert run("compare", *WORD).exit_code == 0
 
 
 def test_what_is_kept_after_a_switch_is_told_and_may_be_given_up(run: Run, projection: Projection) -> None:
