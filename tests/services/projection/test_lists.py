@@ -1,13 +1,14 @@
 """The rows of both lists, status by status, as their offices read them."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from todoke.events import MessageEvent
-from todoke.relay.testing import Stage
+from todoke.events import Delivered, MessageEvent
+from todoke.relay.clock import Ports, in_japan
+from todoke.relay.testing import ManualClock, Stage
 
 from .conftest import FILE_NAME, PDF_NAME, RECIPIENT, SENDER, STRANGER, TEXT, Office, Story
 
@@ -258,6 +259,59 @@ async def test_filters_narrow_the_send_list(
     assert ids == [str(stories[n].message_id) for n in found]
 
 
+RECEIVED_FILTERS: list[tuple[dict[str, Any], list[int]]] = [
+    ({"status": "delivered"}, [2, 0]),
+    ({"status": ["delivered", "downloaded"]}, [2, 1, 0]),
+    ({"partner": STRANGER}, [1]),
+    ({"month": "202510"}, [1]),
+    ({"kind": "UPJSK"}, [1]),
+    ({"sequence": "20250825121902"}, [1]),
+    ({"service_type": "15"}, [1]),
+    ({"csv_version": "202407"}, [2, 1, 0]),
+    ({"csv_version": "202208"}, []),
+    ({"findings": "true"}, [2, 0]),
+    ({"findings": "false"}, [1]),
+    ({"from": "day of the second delivery"}, [2, 1]),
+    ({"to": "day of the second delivery"}, [1, 0]),
+    ({"from": "day of the second delivery", "to": "day of the second delivery"}, [1]),
+    ({"from": "moment of the second delivery"}, [2, 1]),
+    ({"to": "moment of the second delivery"}, [0]),
+    ({"from": "second before the third delivery"}, [2]),
+]
+
+
+@pytest.mark.parametrize(("query", "found"), RECEIVED_FILTERS)
+async def test_filters_narrow_the_receive_list_and_its_days_are_those_of_delivery(
+    projection: Stage,
+    tell: Tell,
+    office: Callable[..., Office],
+    ports: Ports,
+    query: dict[str, Any],
+    found: list[int],
+) -> None:
+    """All are submitted on one day and delivered on three: by the submission no day would tell them apart."""
+    assert isinstance(ports.clock, ManualClock)
+    unlike = {"months": ("202510",), "names": ("UPJSK_x.CSV",), "sequence": "20250825121902", "service_type": "15"}
+    stories = [tell(), tell(sender=STRANGER, **unlike), tell()]
+    delivered = []
+    for number, story in enumerate(stories, 1):
+        ports.clock.move(timedelta(days=1))
+        events = story.until_delivered(number, warnings=0 if number == 2 else 1)
+        await projection.hear(*events)
+        assert isinstance(events[-1], Delivered)
+        delivered.append(events[-1].delivered_at)
+    await projection.hear(stories[1].downloaded(2))
+    _, second, third = delivered
+    moments = {
+        "day of the second delivery": in_japan(second).date().isoformat(),
+        "moment of the second delivery": second.isoformat(),
+        "second before the third delivery": (third - timedelta(seconds=1)).isoformat(),
+    }
+    asked = {name: value if isinstance(value, list) else moments.get(value, value) for name, value in query.items()}
+    ids = [item["message_id"] for item in await office(RECIPIENT).items("received", **asked)]
+    assert ids == [str(stories[n].message_id) for n in found]
+
+
 async def test_since_answers_every_number_and_stops_before_a_gap(
     projection: Stage, tell: Tell, recipient: Office
 ) -> None:
@@ -340,3 +394,17 @@ async def test_a_search_goes_on_where_it_stopped(projection: Stage, tell: Tell, 
         seen += [item["message_id"] for item in page["items"]]
         cursor = page["next"]
     assert seen == [str(story.message_id) for story in reversed(stories)]
+
+
+async def test_a_search_looks_through_so_many_messages_and_goes_on_in_the_next_call(
+    projection: Stage, tell: Tell, sender: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.projection.reading.SEARCHED_MAX", 3)
+    monkeypatch.setattr("services.projection.reading.SEARCH_ROWS", 1)
+    wanted, *others = [tell(text=text) for text in ("さがす文", *["別の話"] * 7)]
+    await projection.hear(wanted.submitted(), *[story.submitted() for story in others])
+    pages = [(await sender.search(box="sent", text="さがす文")).json()]
+    while (cursor := pages[-1]["next"]) is not None:
+        pages.append((await sender.search(box="sent", text="さがす文", cursor=cursor)).json())
+    found = [[item["message_id"] for item in page["items"]] for page in pages]
+    assert found == [[], [], [str(wanted.message_id)]]  # the oldest of eight: three, three, two

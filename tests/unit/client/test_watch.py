@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import signal
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from todoke.client import Patience
+from todoke.client import Patience, watched_folder
 from todoke.client.outgoing_scan import INCOMPLETE_SECONDS_MAX
 
 PLAN = "UPPLAN_202509_9970100018_43_9970100117_11_20250901120000.CSV"
@@ -344,8 +345,13 @@ def test_it_logs_in_by_itself(run: Any, counter: Any, out: Path, tmp_path: Path)
 # --- killed at any moment -----------------------------------------------------------------------------------------
 
 
-def steps_of(run: Any, option: str, folder: Path, stop_at: int | None) -> int:
-    """Watch once in a child that is killed before its n-th step, as by kill -9; answers the steps it came to."""
+def steps_of(
+    run: Any, option: str, folder: Path, stop_at: int | None, meanwhile: Callable[[], None] | None = None
+) -> int:
+    """Watch once in a child that is killed before its n-th step, as by kill -9; answers the steps it came to.
+
+    With something to do `meanwhile` it stands there until that is done, and then goes on.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -356,7 +362,9 @@ def steps_of(run: Any, option: str, folder: Path, stop_at: int | None) -> int:
                 nonlocal steps
                 steps += 1
                 if steps == stop_at:
-                    os._exit(KILLED)
+                    if meanwhile is None:
+                        os._exit(KILLED)
+                    signal.raise_signal(signal.SIGSTOP)
                 return call(*arguments, **named)
 
             return step
@@ -371,21 +379,50 @@ def steps_of(run: Any, option: str, folder: Path, stop_at: int | None) -> int:
             code = 70
         os._exit(code)
     os.close(writing)
+    if meanwhile is not None:
+        assert os.WIFSTOPPED(os.waitpid(child, os.WUNTRACED)[1])
+        meanwhile()
+        os.kill(child, signal.SIGCONT)
     _, status = os.waitpid(child, 0)
     with os.fdopen(reading) as pipe:
         told = pipe.read()
-    assert os.waitstatus_to_exitcode(status) == (0 if stop_at is None else KILLED)
+    if meanwhile is None:
+        assert os.waitstatus_to_exitcode(status) == (0 if stop_at is None else KILLED)
+    else:  # 1: what it was about to touch had gone; the next look finds nothing left to do
+        assert os.waitstatus_to_exitcode(status) in (0, 1)
     return int(told) if told else 0
+
+
+def filled(folder: Path) -> Path:
+    """An outgoing folder with a message that no other one has."""
+    folder.mkdir()
+    for name in (PLAN, ANNEX, SUPPLEMENT):
+        (folder / name).write_bytes(f"{folder.name} {name}".encode())
+    return folder
+
+
+@pytest.mark.timeout(120)
+def test_two_watchers_that_see_no_lock_of_each_other_send_once(
+    logged_in: Any, counter: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One stands before each of its steps while the other does all its work."""
+    monkeypatch.setattr(watched_folder, "_take", lambda _: None)
+    steps = steps_of(logged_in, "--out", filled(tmp_path / "out-0"), None)
+    for n in range(1, steps + 1):
+        out = filled(tmp_path / f"out-{n}")
+        counter.sent_files.clear()
+        steps_of(logged_in, "--out", out, n, lambda out=out: once(logged_in, "--out", out))  # type: ignore[misc]
+        assert once(logged_in, "--out", out).exit_code == 0, n
+        assert [[name for name, _ in files] for files in counter.sent_files] == [[SUPPLEMENT, PLAN, ANNEX]], n
+        assert all(path.startswith("送信済み/") for path in lying(out)), (n, lying(out))
+        names = sorted(name for path in lying(out) if (name := Path(path).name) != "受付証.jws")
+        assert names == sorted([PLAN, ANNEX, SUPPLEMENT]), n
 
 
 @pytest.mark.timeout(120)
 def test_sending_may_be_killed_before_any_of_its_steps(logged_in: Any, counter: Any, tmp_path: Path) -> None:
     def fill(n: int) -> Path:
-        folder = tmp_path / f"out-{n}"
-        folder.mkdir()
-        for name in (PLAN, ANNEX, SUPPLEMENT):
-            (folder / name).write_bytes(f"{n} {name}".encode())
-        return folder
+        return filled(tmp_path / f"out-{n}")
 
     steps = steps_of(logged_in, "--out", fill(0), None)
     assert steps > 20
