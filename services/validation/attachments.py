@@ -41,6 +41,9 @@ BEGINNINGS: Final = {PDF: PDF_BEGIN, JPEG: JPEG_BEGIN, PNG: PNG_BEGIN}
 CHILDREN: Final = 2
 """Parser processes of a service process: as many files are parsed at a time."""
 
+PROGRAM: Final = ("-s", "-B", "-P", "-m", "services.validation.parser_child")
+"""What Python runs in a child."""
+
 JOBS_MAX: Final = 500
 """Jobs after which a child is replaced: what a parser leaks stays small."""
 
@@ -154,7 +157,7 @@ class _Child:
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-s", "-B", "-P", "-m", "services.validation.parser_child", str(os.getpid())),
+                *(*PROGRAM, str(os.getpid())),
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=DEVNULL,  # a parser's complaints repeat what stands in the file

@@ -1,26 +1,23 @@
 """The program that parses other people's PDFs and pictures: a process of its own, poor in everything.
 
-It holds no key, no address and no environment, opens no file, writes no file, and lives no longer than its parent. On
-standard input it takes jobs (kind in one byte, length in eight, content), on standard output it answers each with one
-line of codes. `python -m services.validation.parser_child`
+It holds no key, no address and no environment. Once its parsers are loaded and warm it can open no file and no socket
+and start no process (`confinement`), and it lives no longer than its parent. On standard input it takes jobs (kind in
+one byte, length in eight, content), on standard output it answers each with one line of codes.
+`python -m services.validation.parser_child`
 """
 
-import ctypes
-import os
-import resource
 import signal
 import sys
 from collections.abc import Callable
+from io import BytesIO
 from typing import BinaryIO, Final
 
+import pikepdf
+from PIL import Image, ImagePalette, MpoImagePlugin, TiffImagePlugin
+
 from services.validation import inspect_pdf, inspect_picture
+from services.validation.confinement import confine
 from services.validation.parser_protocol import CPU_SECONDS_MAX, HEADER, JPEG, PDF, PNG, READY, UNREADABLE
-
-MEMORY_BYTES_MAX: Final = 512 * 1024 * 1024
-"""Address space: a photo of 100 million pixels, decoded at an eighth, needs a third of it."""
-
-OPEN_FILES_MAX: Final = 16
-"""Open files: three pipes, and the libraries that are loaded late."""
 
 INSPECTORS: Final[dict[bytes, Callable[[bytes], set[str]]]] = {
     PDF: inspect_pdf.inspect,
@@ -28,33 +25,35 @@ INSPECTORS: Final[dict[bytes, Callable[[bytes], set[str]]]] = {
     PNG: inspect_picture.inspect_png,
 }
 
-_PR_SET_PDEATHSIG: Final = 1
-_PR_SET_DUMPABLE: Final = 4
-_PR_SET_NO_NEW_PRIVS: Final = 38
+LATE: Final = (ImagePalette, MpoImagePlugin, TiffImagePlugin)
+"""What Pillow would load with the first picture that has a palette, further pictures or notes of the camera."""
 
 
-def _confine(parent: int) -> None:
-    """Give up what parsing does not need; from here on nothing can be had back."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    if os.getppid() != parent:  # it died before it could be waited for
-        sys.exit(1)
-    for bound, value in (
-        (resource.RLIMIT_AS, MEMORY_BYTES_MAX),
-        (resource.RLIMIT_NOFILE, OPEN_FILES_MAX),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(bound, (value, value))
+def _warm_up() -> None:
+    """Have every parser load and open what it needs late: afterwards nothing can be opened.
+
+    Raises:
+        RuntimeError: a good file does not pass.
+    """
+    for kind, data in ((PDF, _document()), (JPEG, _picture("JPEG")), (PNG, _picture("PNG"))):
+        if INSPECTORS[kind](data):
+            raise RuntimeError("a parser refuses a good file")
+        _codes(kind, data[: len(data) // 2])
+    _codes(PDF, _document(pikepdf.Encryption()))
 
 
-def _limit_time() -> None:
-    """From now on, so much processor time; then the kernel ends the process."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    until = int(used.ru_utime + used.ru_stime) + 1 + CPU_SECONDS_MAX
-    resource.setrlimit(resource.RLIMIT_CPU, (until, resource.RLIM_INFINITY))
+def _document(encryption: pikepdf.Encryption | None = None) -> bytes:
+    out = BytesIO()
+    with pikepdf.new() as made:
+        made.add_blank_page()
+        made.save(out, encryption=encryption)
+    return out.getvalue()
+
+
+def _picture(kind: str) -> bytes:
+    out = BytesIO()
+    Image.new("RGB", (8, 8)).save(out, kind)
+    return out.getvalue()
 
 
 def _codes(kind: bytes, data: bytes) -> tuple[set[str], bool]:
@@ -76,7 +75,7 @@ def main(source: BinaryIO, sink: BinaryIO) -> None:
         data = source.read(length)
         if len(data) != length:
             return
-        _limit_time()
+        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS_MAX)  # then the kernel ends the process
         found, sound = _codes(kind, data)
         sink.write(" ".join(sorted(found)).encode("ascii") + b"\n")
         sink.flush()
@@ -84,6 +83,12 @@ def main(source: BinaryIO, sink: BinaryIO) -> None:
             return
 
 
-if __name__ == "__main__":
-    _confine(int(sys.argv[1]))
+def run(parent: int) -> None:
+    """Warm up, give everything up, serve."""
+    _warm_up()
+    confine(parent)
     main(sys.stdin.buffer, sys.stdout.buffer)
+
+
+if __name__ == "__main__":
+    run(int(sys.argv[1]))

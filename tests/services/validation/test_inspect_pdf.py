@@ -4,7 +4,7 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Final
 
@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pikepdf import Array, Dictionary, Name, ObjectStreamMode, Pdf, String
 
-from services.validation.inspect_pdf import REVISIONS_MAX, inspect
+from services.validation.inspect_pdf import REVISIONS_MAX
 from services.validation.parser_protocol import (
     ACTIVE,
     APPENDED,
@@ -27,9 +27,17 @@ from services.validation.parser_protocol import (
     UNREADABLE,
 )
 
+from .confined import child, inspect
+
 CATALOG: Final = b"<</Type/Catalog/Pages 2 0 R%s>>"
 PAGES: Final = b"<</Type/Pages/Kids[3 0 R]/Count 1>>"
 PAGE: Final = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 200]/Resources<<>>%s>>"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def judging() -> Iterator[None]:
+    with child():
+        yield
 
 
 def written(objects: list[bytes], trailer: bytes = b"", shift: int = 0) -> bytes:

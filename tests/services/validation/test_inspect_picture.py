@@ -4,7 +4,7 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -14,10 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
-from services.validation.inspect_picture import inspect_jpeg, inspect_png
 from services.validation.parser_protocol import APPENDED, CONTENT, EXPANDS, PIXELS, UNREADABLE
 
+from .confined import child, inspect_jpeg, inspect_png
+
 NOISE: Final = Image.effect_noise((320, 240), 60)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def judging() -> Iterator[None]:
+    with child():
+        yield
 
 
 def saved(kind: str, picture: Image.Image = NOISE, mode: str = "RGB", **options: Any) -> bytes:
