@@ -83,6 +83,47 @@ def serve(names: tuple[str, ...], home: Path, port: int, role: str, no_ground: b
     sys.exit(code)
 
 
+@main.group("operator")
+def operator_group() -> None:
+    """Who may log in on the operators' listener; for whoever holds the root key."""
+
+
+@operator_group.command("add")
+@click.argument("user_id")
+@HOME
+@click.option("--reason", required=True, help="Why, in a sentence that names no person; it is kept sealed.")
+@click.option("--ticket", required=True, help="The ticket that asked for it; it is kept in clear.")
+def add_operator(user_id: str, home: Path, reason: str, ticket: str) -> None:
+    """Register an operator, and show password and second factor, once.
+
+    USER_ID has 3 to 40 small letters, digits, dots, hyphens and underscores. The engines must run.
+    """
+    from pydantic import ValidationError
+
+    from services import ground
+    from services.registry.new_operator import NotAnId, OperatorThere
+    from todoke.engines import EngineError
+    from todoke.relay.acts import Word
+    from todoke.relay.faults import Transient
+
+    try:
+        word = Word(reason=reason, ticket=ticket)
+    except ValidationError:
+        raise click.UsageError("a reason has 1 to 200 characters; a ticket no blanks, and at most 64") from None
+    try:
+        settings = ground.settings_of(home.resolve(), "http://127.0.0.1")
+        made = asyncio.run(ground.add_operator(settings, user_id, word))
+    except NotAnId:
+        raise click.UsageError("USER_ID: 3 to 40 small letters, digits, '.', '-' and '_'") from None
+    except OperatorThere:
+        raise click.ClickException(f"there is an operator {user_id} already, or was") from None
+    except (ValueError, EngineError, Transient) as trouble:
+        _fail(trouble)
+    click.echo(f"user ID        {made.user_id}\npassword       {made.password}\nsecond factor  {made.totp_secret}")
+    click.echo(f"               {made.totp_address}")
+    click.echo("Shown once. Put the second factor into an authenticator, then: todoke ops login", err=True)
+
+
 @main.group("engines")
 def engines_group() -> None:
     """Run the engines alone."""

@@ -1,19 +1,28 @@
-"""What must be there before a service runs: settings of a home, database, schemas, topics, bucket, practice offices."""
+"""What must be there before a service runs, or anybody works with it.
+
+Settings of a home, database, schemas, topics, bucket, practice offices, operators.
+"""
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from services.builds import builds
 from todoke import engines
 from todoke.events import SERVICES, topic_of
+from todoke.relay.acts import Word
 from todoke.relay.faults import Transient
 from todoke.relay.kafka import ensure_topics
 from todoke.relay.migrate import ensure_database, migrate
-from todoke.relay.service import Shared
+from todoke.relay.service import Runtime, Shared
 from todoke.relay.settings import S3Settings, Settings
+
+if TYPE_CHECKING:
+    from services.registry.new_operator import NewOperator
 
 DATABASE = "todoke"
 PATIENCE_SECONDS = 60.0
@@ -109,11 +118,28 @@ async def load_practice(settings: Settings, operator_url: str) -> None:
     """Load the practice offices once and write `demo.json` into the home."""
     from services.registry.demo import load_demo  # noqa: PLC0415 (only a practice set-up has it)
 
-    shared = await Shared.open(settings)
-    runtime = await shared.runtime("registry")
-    try:
-        builds(["registry"])["registry"](runtime)
+    async with _registry(settings) as runtime:
         await load_demo(runtime, settings.home, settings.address, operator_url)
+
+
+async def add_operator(settings: Settings, user_id: str, word: Word) -> "NewOperator":
+    """Register an operator. Raises what `services.registry.new_operator.add_operator` does."""
+    from services.registry import new_operator  # noqa: PLC0415 (a process of another service has no need of it)
+
+    async with _registry(settings) as runtime:
+        return await new_operator.add_operator(runtime, user_id, word)
+
+
+@contextlib.asynccontextmanager
+async def _registry(settings: Settings) -> AsyncIterator[Runtime]:
+    """The registry's database and keys, beside whatever process serves it."""
+    shared = await Shared.open(settings)
+    try:
+        runtime = await shared.runtime("registry")
+        try:
+            builds(["registry"])["registry"](runtime)
+            yield runtime
+        finally:
+            await runtime.db.close()
     finally:
-        await runtime.db.close()
         await shared.close()

@@ -103,10 +103,11 @@ UPDATE membership SET roles = :roles::text[], state = :state, version = version 
 WHERE office = :office AND user_id = :user_id AND (roles, state) IS DISTINCT FROM (:roles::text[], :state)
 RETURNING version;
 
--- name: insert_operator!
--- A new operator.
+-- name: insert_operator$
+-- A new operator; answers nothing when there is one of this id.
 INSERT INTO operator (id, password_hash, totp_sealed) VALUES (:id, :password_hash, :totp_sealed)
-ON CONFLICT DO NOTHING;
+ON CONFLICT DO NOTHING
+RETURNING true;
 
 -- name: operator_known$
 -- Whether an operator is registered.

@@ -12,8 +12,8 @@ class OperatorActed(Event):
     """An operator changed something by hand, for a reason and under a ticket.
 
     `act` is `thing.verb` (`parked.retry`, `breaker.reset`, `office.suspend`); `object` is a message id, an office
-    number or the name of a service; `office` is the office concerned, if there is one. The reason is sealed to `act_id`
-    and the key of this event.
+    number, the id of an operator or the name of a service; `office` is the office concerned, if there is one. The
+    reason is sealed to `act_id` and the key of this event.
     """
 
     SAID_BY: ClassVar = SERVICES

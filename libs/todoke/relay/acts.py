@@ -48,16 +48,16 @@ class Acts:
         self._root = runtime.root
 
     async def noted(
-        self, operator: Operator, word: Word, act: str, thing: str, *, office: str | None = None
+        self, by: Operator | Actor, word: Word, act: str, thing: str, *, office: str | None = None
     ) -> OperatorActed:
         """The event of an act (`parked.retry`) on a thing: a message id, an office number, or this service's name.
 
-        Raises `ObjectsAway`.
+        An `Actor` is given where nobody is logged in: on the machine itself. Raises `ObjectsAway`.
         """
         act_id = self._ports.ids.uuid7()
         binding = OfficeBinding(office or self._service, act_id, epoch_of(act_id))
         return OperatorActed(
-            actor=actor_of(operator),
+            actor=actor_of(by) if isinstance(by, Operator) else by,
             service=self._service,
             act=act,
             act_id=act_id,
