@@ -5,6 +5,8 @@ A house test makes them again and compares.
 
 import asyncio
 import contextlib
+import csv
+import functools
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,7 @@ import yaml
 from fastapi import APIRouter
 from pydantic import SecretStr
 
+from careplan.wording import finding_texts
 from services.builds import builds
 from todoke.events import topic_of
 from todoke.relay.access import Access
@@ -30,12 +33,20 @@ from tools import clientdocs
 ROOT = Path(__file__).parents[1]
 HEAD_ERRORS = """# Error codes
 
-Generated from `libs/todoke/relay/messages_ja.csv` by `make apidocs`. Every answer that is no success is an
-`application/problem+json` document (RFC 9457) with one of these codes. Findings about the contents of files have codes
-of their own: `libs/careplan/findings_ja.csv`.
+Generated from `libs/todoke/relay/messages_ja.csv` and `tools/errors_en.csv` by `make apidocs`. Every answer that is no
+success is an `application/problem+json` document (RFC 9457) with one of these codes. What stands in `{}` is filled in.
 
-| code | status | number | what it says | what to do |
-| --- | --- | --- | --- | --- |
+| code | status | number | in English | what it says | what to do |
+| --- | --- | --- | --- | --- | --- |
+"""
+HEAD_FINDINGS = """
+## Finding codes
+
+What the checks of files say (`POST /v1/messages/check`, `GET /v1/messages/{id}/findings`), generated from
+`libs/careplan/findings_ja.csv`. A file whose name is refused at once has the code of the table above instead.
+
+| code | number | what it says | what to do |
+| --- | --- | --- | --- |
 """
 
 
@@ -93,12 +104,24 @@ def _asyncapi(services: list[Service]) -> str:
     return yaml.safe_dump(describe(described), sort_keys=True, allow_unicode=True, width=120)
 
 
+@functools.cache
+def english() -> dict[str, str]:
+    """Code → what it means, for engineers: the offices' words stand in `messages_ja.csv`."""
+    table = (ROOT / "tools/errors_en.csv").read_text(encoding="utf-8")
+    return {row["code"]: row["meaning"] for row in csv.DictReader(table.splitlines())}
+
+
 def _errors() -> str:
-    rows = [
-        f"| `{one.code}` | {one.status} | {one.number or ''} | {one.title} | {one.detail} |"
+    meant = english()
+    errors = [
+        f"| `{one.code}` | {one.status} | {one.number or ''} | {meant.get(one.code, '')} | {one.title} | {one.detail} |"
         for one in sorted(wordings().values(), key=lambda each: each.code)
     ]
-    return HEAD_ERRORS + "\n".join(rows) + "\n"
+    findings = [
+        f"| `{one.code}` | {one.number} | {one.message} | {one.advice} |"
+        for one in sorted(finding_texts().values(), key=lambda each: each.code)
+    ]
+    return HEAD_ERRORS + "\n".join(errors) + "\n" + HEAD_FINDINGS + "\n".join(findings) + "\n"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from todoke import client
-from tools.apidocs import ROOT, documents
+from todoke.relay.problem import wordings
+from tools.apidocs import ROOT, documents, english
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,11 @@ def made() -> dict[Path, str]:
 )
 def test_the_generated_document_is_up_to_date(made: dict[Path, str], name: str) -> None:
     assert made[ROOT / name] == (ROOT / name).read_text(encoding="utf-8"), "run make apidocs"
+
+
+def test_every_error_code_is_explained_in_english_too() -> None:
+    assert english().keys() == wordings().keys(), "one line in tools/errors_en.csv for each code"
+    assert all(english().values())
 
 
 def test_every_operation_of_the_client_says_what_it_does_and_of_what_type_everything_is() -> None:
