@@ -6,15 +6,16 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Request, Response
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, WithJsonSchema
 
 from services.ingest.rules import IDEMPOTENCY_KEY
 from services.ingest.sending import Accepted, Sending, Submission
 from todoke.relay.access import Access, Caller
 from todoke.relay.limits import Limits
+from todoke.relay.openapi import PROBLEM_REF, answer_headers, request_header
 from todoke.relay.problem import Problem
 from todoke.relay.submission import MessageBody, parse_message, problem_of_json
-from todoke.relay.upload import BytesInFlight, Form, Upload, UploadedFile, multipart_body
+from todoke.relay.upload import BATCH_FILE_PART, BytesInFlight, Form, Upload, UploadedFile, multipart_body
 
 
 class OfficeRef(BaseModel):
@@ -48,7 +49,7 @@ class BatchRefused(BaseModel):
 
     idempotency_key: str
     status: int
-    problem: dict[str, Any]
+    problem: Annotated[dict[str, Any], WithJsonSchema({"allOf": [PROBLEM_REF]})]
 
 
 class BatchResults(BaseModel):
@@ -60,8 +61,10 @@ class BatchResults(BaseModel):
 class BatchMessage(MessageBody):
     """One entry of part `messages`: a message, its idempotency key and the names of its file parts."""
 
-    idempotency_key: str
-    files: tuple[str, ...] = Field(default=(), strict=False)
+    idempotency_key: str = Field(json_schema_extra={"pattern": f"^{IDEMPOTENCY_KEY.pattern}$"})
+    files: tuple[Annotated[str, Field(json_schema_extra={"pattern": BATCH_FILE_PART})], ...] = Field(
+        default=(), strict=False, description="Names of file parts (f1, f2 …); one part may serve several messages."
+    )
 
     def body(self) -> MessageBody:
         """The message itself: its digest is the same whether it comes alone or in a batch."""
@@ -78,6 +81,22 @@ class Limit(BaseModel):
 
 
 _BATCH = TypeAdapter(list[BatchMessage])
+
+_SEND: dict[str, Any] = {
+    **multipart_body("message", "files", MessageBody),
+    "parameters": [
+        request_header(
+            "Idempotency-Key",
+            "Made once for a message and kept with it: the same key and content give the same message. Absent or of "
+            "another form: 400 TDK-IDEMPOTENCY-KEY. With other content: 422 TDK-IDEMPOTENCY-MISMATCH.",
+            required=True,
+            pattern=f"^{IDEMPOTENCY_KEY.pattern}$",
+        )
+    ],
+}
+"""What a route says of the header and the body that it reads itself."""
+
+_ACCEPTED: dict[int | str, dict[str, Any]] = {202: {"headers": answer_headers(Location="/v1/messages/{message_id}")}}
 
 _UNITS = (
     ("_bytes_", "bytes"),
@@ -105,14 +124,15 @@ def routes(access: Access, sending: Sending, limits: Limits, in_flight: BytesInF
     @router.post(
         "/v1/messages",
         status_code=202,
-        openapi_extra=multipart_body("message", "files"),
+        openapi_extra=_SEND,
+        responses=_ACCEPTED,
         summary="Send one message",
     )
     async def send(
         request: Request,
         response: Response,
         caller: caller_of,
-        idempotency_key: Annotated[str | None, Header()] = None,
+        idempotency_key: Annotated[str | None, Header(include_in_schema=False)] = None,
     ) -> Submitted:
         """Hand in a message. The 202 says that it is safe and in the queue, not that it keeps the standard."""
         access.require(caller, "send")
@@ -128,7 +148,7 @@ def routes(access: Access, sending: Sending, limits: Limits, in_flight: BytesInF
 
     @router.post(
         "/v1/batches",
-        openapi_extra=multipart_body("messages", "f1"),
+        openapi_extra=multipart_body("messages", BATCH_FILE_PART, list[BatchMessage]),
         summary="Send many messages with one request",
     )
     async def send_batch(request: Request, caller: caller_of) -> BatchResults:

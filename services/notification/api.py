@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response
@@ -14,6 +14,7 @@ from services.notification.addresses import Addresses
 from services.notification.rules import Told
 from todoke.relay.access import Access
 from todoke.relay.clock import Ports
+from todoke.relay.openapi import request_header
 from todoke.relay.policy import Caller
 from todoke.relay.postgres import Database, Statements, Tx, queries
 from todoke.relay.problem import Problem
@@ -89,6 +90,22 @@ class Webhooks(BaseModel):
     """All webhooks of the office."""
 
     items: list[Webhook]
+
+
+class CallData(BaseModel):
+    """Which message; null in a test."""
+
+    office: str = Field(description="the office that is told")
+    message_id: UUID | None
+    delivery_no: int | None
+
+
+class WebhookCall(BaseModel):
+    """What is posted to a webhook: ids and numbers only."""
+
+    type: str = Field(json_schema_extra={"enum": [f"message.{told}" for told in (*get_args(Told), rules.TEST)]})
+    timestamp: datetime = Field(description="when it happened")
+    data: CallData
 
 
 class Tested(BaseModel):
@@ -263,8 +280,46 @@ def router(access: Access, settings: Settings) -> APIRouter:
     return routes
 
 
+_CALL: dict[str, Any] = {
+    "summary": "What a webhook is called with",
+    "description": "Standard Webhooks. Every 2xx within 15 s is taken, 410 ends the tries of this event; all else is "
+    "tried again for about three days. The same `webhook-id` may come twice.",
+    "parameters": [
+        request_header("webhook-id", "The same for every try of this event", required=True),
+        request_header("webhook-timestamp", "Seconds since 1970 of this try", required=True, pattern="^[0-9]+$"),
+        request_header(
+            "webhook-signature",
+            "`v1,` and in base64 the HMAC-SHA256 of `{webhook-id}.{webhook-timestamp}.{body}`; its key is what follows "
+            "`whsec_` in the secret, out of base64",
+            required=True,
+            pattern="^v1,[A-Za-z0-9+/]{43}=$",
+        ),
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "$ref": "#/components/schemas/WebhookCall",
+                    "$defs": {
+                        "WebhookCall": WebhookCall.model_json_schema(ref_template="#/components/schemas/{model}")
+                    },
+                }
+            }
+        },
+    },
+    "responses": {"2XX": {"description": "Taken"}},
+}
+"""What OpenAPI says of a call; a house test holds it against one."""
+
+
 def _add_webhooks(routes: APIRouter, settings: Settings, managing: Any) -> None:
-    @routes.post("/webhooks", status_code=201, summary="Make a webhook; its secret is shown once")
+    @routes.post(
+        "/webhooks",
+        status_code=201,
+        openapi_extra={"callbacks": {"told": {"{$request.body#/url}": {"post": _CALL}}}},
+        summary="Make a webhook; its secret is shown once",
+    )
     async def post_webhook(wanted: WebhookWanted, caller: managing) -> WebhookMade:
         return await settings.add_webhook(caller, wanted)
 

@@ -1,6 +1,6 @@
 """`GET /v1/sent`, `/received`, `/counts`, `/changes`, `/messages/{id}…`, `/status`, `/stream`; `POST /v1/search`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -20,9 +20,10 @@ from services.projection.shapes import (
     SystemStatus,
     Verdict,
 )
-from services.projection.stream import Streams
+from services.projection.stream import PUSHES, Streams
 from services.projection.timers import Pulse
 from todoke.relay.access import Access, Caller, Credentials
+from todoke.relay.openapi import answer_headers, request_header
 from todoke.relay.problem import Problem
 
 CHANGES = 50
@@ -64,7 +65,13 @@ class _Caching:
 def _lists(router: APIRouter, access: Access, reading: Reading, positions: Positions) -> None:
     caller_of = Annotated[Caller, Depends(access.reader)]
 
-    @router.get("/v1/sent", response_model=Page, responses=_NOT_MODIFIED, summary="The send list, newest first")
+    @router.get(
+        "/v1/sent",
+        response_model=Page,
+        responses=_TAGGED,
+        openapi_extra=_CONDITION,
+        summary="The send list, newest first",
+    )
     async def sent(request: Request, caller: caller_of, query: Annotated[SentQuery, Query()]) -> Response:
         """What the office has sent: every message with its status."""
         access.require(caller, "lists")
@@ -74,7 +81,8 @@ def _lists(router: APIRouter, access: Access, reading: Reading, positions: Posit
     @router.get(
         "/v1/received",
         response_model=Page | SincePage,
-        responses=_NOT_MODIFIED,
+        responses=_TAGGED,
+        openapi_extra=_CONDITION,
         summary="The receive list, newest first; with `since` ascending and without a gap",
     )
     async def received(request: Request, caller: caller_of, query: Annotated[ReceivedQuery, Query()]) -> Response:
@@ -134,7 +142,7 @@ def _pushes(router: APIRouter, access: Access, reading: Reading, streams: Stream
     @router.get(
         "/v1/stream",
         response_class=StreamingResponse,
-        responses={200: {"content": {"text/event-stream": {}}}},
+        responses=PUSHES,
         summary="Pushes, as server-sent events",
     )
     async def stream(
@@ -150,7 +158,12 @@ def _pushes(router: APIRouter, access: Access, reading: Reading, streams: Stream
         return await pulse.status()
 
 
-_NOT_MODIFIED: dict[int | str, dict[str, object]] = {304: {"description": "Nothing changed for the caller's office"}}
+_ETAG = answer_headers(ETag="Changes when the caller's office's lists do, and with what is asked")
+_TAGGED: dict[int | str, dict[str, Any]] = {
+    200: {"headers": _ETAG},
+    304: {"description": "Nothing changed for the caller's office", "headers": _ETAG},
+}
+_CONDITION = {"parameters": [request_header("If-None-Match", "The ETag of the answer that the client holds")]}
 
 
 def _listed(page: Page | SincePage, etag: str | None) -> Response:

@@ -196,6 +196,13 @@ class ChangeItem(BaseModel):
     at: datetime
 
 
+class Push(BaseModel):
+    """The data of a pushed change: which message, and its delivery number where it has one that the office may know."""
+
+    message_id: UUID
+    delivery_no: int | None
+
+
 class Changes(BaseModel):
     """The office's last changes, newest first."""
 

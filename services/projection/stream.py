@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
@@ -12,6 +11,8 @@ from starlette.types import Receive, Scope, Send
 
 from services.projection.bell import Bell
 from services.projection.positions import Positions
+from services.projection.rules import PUSHED
+from services.projection.shapes import Push
 from todoke.relay.faults import Transient
 from todoke.relay.policy import Caller
 from todoke.relay.postgres import Database, queries
@@ -34,6 +35,35 @@ STREAMS_PER_USER_MAX = 6
 
 STREAMS_MAX = 2000
 """Open streams of one process."""
+
+PUSHES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-sent events (WHATWG HTML section 9.2): `event` is the change, `data` a Push in JSON, "
+        "`id` the place for `Last-Event-ID`. The first block holds only `retry` and `id`; comments keep it open.",
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": "id: …\nevent: delivered\n"
+                'data: {"message_id":"019a2f3c-0000-7000-8000-000000000000","delivery_no":17}\n\n',
+                "x-itemSchema": {
+                    "type": "object",
+                    "properties": {
+                        "id": {"type": "string"},
+                        "event": {"type": "string", "enum": sorted(set(PUSHED.values()))},
+                        "data": {
+                            "type": "string",
+                            "contentMediaType": "application/json",
+                            "contentSchema": {"$ref": "#/components/schemas/Push"},
+                        },
+                        "retry": {"type": "integer", "description": "milliseconds"},
+                    },
+                    "$defs": {"Push": Push.model_json_schema()},
+                },
+            }
+        },
+    }
+}
+"""What OpenAPI says of the stream; `x-itemSchema` is what version 3.2 calls `itemSchema`."""
 
 reads = queries("services.projection", "reads.sql")
 
@@ -113,7 +143,7 @@ class Streams:
         return []
 
     def _event(self, office: str, row: Any) -> bytes:
-        data = json.dumps({"message_id": str(row["message_id"]), "delivery_no": row["delivery_no"]})
+        data = Push(message_id=row["message_id"], delivery_no=row["delivery_no"]).model_dump_json()
         place = self._positions.change(office, row["change_no"])
         return f"id: {place}\nevent: {row['event']}\ndata: {data}\n\n".encode()
 

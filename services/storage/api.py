@@ -16,6 +16,7 @@ from services.storage.mailbox import Mailbox, refuse_if_gone
 from todoke.events import Part
 from todoke.relay.access import Access
 from todoke.relay.manifest import Manifest
+from todoke.relay.openapi import answer_headers, request_header
 from todoke.relay.policy import Caller
 from todoke.relay.problem import Problem
 from todoke.relay.upload import BytesInFlight
@@ -262,13 +263,27 @@ def _access_item(row: Any, own_office: str) -> AccessItem:
     return AccessItem(what=row["what"], at=row["at"], by=By(office=row["office"], user=user))
 
 
-_BYTES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The very bytes", "content": {"application/octet-stream": {}}},
+_ANY_BYTES = {"*/*": {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}}
+_NAMED = answer_headers(Content_Disposition="attachment with `filename*`: the name as it was sent (RFC 6266)")
+_TAGGED = answer_headers(ETag="the SHA-256 of the file, as in `files` of the lists")
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The very bytes", "content": _ANY_BYTES, "headers": _NAMED | _TAGGED},
+    206: {
+        "description": "The range that was asked for",
+        "content": _ANY_BYTES,
+        "headers": _NAMED | _TAGGED | answer_headers(Content_Range="RFC 9110 section 14.4"),
+    },
+    304: {"description": "The content is the one that If-None-Match names", "headers": _TAGGED},
 }
-_RANGED: dict[int | str, dict[str, Any]] = {
-    **_BYTES,
-    206: {"description": "The range that was asked for", "content": {"application/octet-stream": {}}},
-    304: {"description": "The content is the one that If-None-Match names"},
+_CONDITIONS: dict[str, Any] = {
+    "parameters": [
+        request_header("Range", "One range of bytes (RFC 9110 section 14.2)"),
+        request_header("If-Range", "The ETag that a range must belong to"),
+        request_header("If-None-Match", "ETags that the client holds: 304 when one is the file's"),
+    ]
+}
+_ZIP: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Names as sent", "content": {"application/zip": {}}, "headers": _NAMED},
 }
 
 
@@ -279,13 +294,19 @@ def router(access: Access, desk: Desk) -> APIRouter:
     fetching = Annotated[Caller, Depends(access.uncounted)]
     asking = Annotated[Caller, Depends(access.caller)]
 
-    @routes.get("/files/{n}", response_class=Response, responses=_RANGED, summary="One file, byte for byte")
+    @routes.get(
+        "/files/{n}",
+        response_class=Response,
+        responses=_FILE,
+        openapi_extra=_CONDITIONS,
+        summary="One file, byte for byte",
+    )
     async def get_file(message_id: str, n: str, request: Request, caller: fetching) -> Response:
         access.require(caller, "fetch")
         async with access.rates.fetching(caller.office):
             return await desk.file(caller, message_id, n, request)
 
-    @routes.get("/zip", response_class=Response, responses=_BYTES, summary="All files in one ZIP")
+    @routes.get("/zip", response_class=Response, responses=_ZIP, summary="All files in one ZIP")
     async def get_zip(message_id: str, caller: fetching) -> Response:
         access.require(caller, "fetch")
         async with access.rates.fetching(caller.office):

@@ -17,7 +17,7 @@ from todoke.relay.limits import Limits
 from todoke.relay.policy import may
 from todoke.relay.postgres import Database
 from todoke.relay.problem import Problem, wordings
-from todoke.relay.submission import Draft, Refused, judge, parse_message, recipient_named
+from todoke.relay.submission import Draft, MessageBody, Refused, judge, parse_message, recipient_named
 from todoke.relay.upload import BytesInFlight, Form, Upload, multipart_body
 
 SCAN_AWAY_SECONDS = 30
@@ -101,7 +101,7 @@ def routes(access: Access, checking: Checking, limits: Limits, in_flight: BytesI
 
     @router.post(
         "/v1/messages/check",
-        openapi_extra=multipart_body("message", "files"),
+        openapi_extra=multipart_body("message", "files", MessageBody),
         summary="Check a message without sending it",
     )
     async def check(request: Request, caller: Annotated[Caller, Depends(access.caller)]) -> CheckResult:

@@ -4,7 +4,7 @@ Derived from the operation itself, so that no route has to repeat it: who needs 
 something that may not be there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -34,11 +34,37 @@ PROBLEM: Final[dict[str, Any]] = {
                 "properties": {"where": {"type": "string"}, "message": {"type": "string"}},
             },
         },
+        "message_id": {
+            "type": "string",
+            "format": "uuid",
+            "description": "With TDK-SEQUENCE-USED only: the earlier message that has the sequence.",
+        },
     },
 }
 
-_CONTENT: Final = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+PROBLEM_REF: Final = {"$ref": "#/components/schemas/Problem"}
+
+_CONTENT: Final = {MEDIA_TYPE: {"schema": PROBLEM_REF}}
 _RETRY_AFTER: Final = {"Retry-After": {"description": "seconds", "schema": {"type": "integer", "minimum": 0}}}
+_HEADERS: Final[Mapping[HTTPStatus, dict[str, Any]]] = {
+    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": {"schema": {"type": "string", "const": "Bearer"}}},
+    HTTPStatus.TOO_MANY_REQUESTS: _RETRY_AFTER,
+    HTTPStatus.SERVICE_UNAVAILABLE: _RETRY_AFTER,
+}
+
+
+def request_header(name: str, description: str, *, required: bool = False, **schema: Any) -> dict[str, Any]:
+    """A header field of a request that the route reads itself; goes into `openapi_extra["parameters"]`."""
+    said = {"name": name, "in": "header", "required": required, "description": description}
+    return {**said, "schema": {"type": "string", **schema}}
+
+
+def answer_headers(**described: str) -> dict[str, Any]:
+    """Header fields that an answer always has, with what they say; `_` stands for `-` in their names."""
+    return {
+        name.replace("_", "-"): {"description": text, "required": True, "schema": {"type": "string"}}
+        for name, text in described.items()
+    }
 
 
 def describe_problems(app: FastAPI) -> None:
@@ -52,6 +78,7 @@ def describe_problems(app: FastAPI) -> None:
             for unused in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(unused, None)
             schemas["Problem"] = PROBLEM
+            _hoist(document["paths"], schemas)
             for path, operations in document["paths"].items():
                 for method in set(operations) & set(_METHODS):
                     _describe(path, method, operations[method])
@@ -60,13 +87,25 @@ def describe_problems(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
+def _hoist(node: Any, schemas: dict[str, Any]) -> None:
+    """Move what routes say of types that FastAPI does not see (`$defs`) to where their references point."""
+    if isinstance(node, dict) and "$defs" in node:
+        told = node.pop("$defs")
+        _hoist(list(told.values()), schemas)
+        for name, schema in told.items():
+            if schemas.setdefault(name, schema) != schema:
+                raise ValueError(name)  # two types of one name
+    for each in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _hoist(each, schemas)
+
+
 def _describe(path: str, method: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     responses.pop("422", None)  # FastAPI's own shape, which no answer of ours has
     for status in sorted(set(_statuses(path, method, operation))):
         problem: dict[str, Any] = {"description": status.phrase, "content": _CONTENT}
-        if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-            problem["headers"] = _RETRY_AFTER
+        if status in _HEADERS:
+            problem["headers"] = _HEADERS[status]
         responses.setdefault(str(status.value), problem)
 
 
@@ -75,7 +114,7 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> Iterator[HTT
     yield HTTPStatus.SERVICE_UNAVAILABLE
     body = operation.get("requestBody", {}).get("content", {})
     secured = bool(operation.get("security"))
-    if secured or path.startswith("/v1/session/"):
+    if secured or "/session" in path:
         yield from (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
         yield HTTPStatus.NOT_FOUND  # the office itself may have gone since its token was given
     if operation.get("parameters") or body:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import careplan
 from todoke.events import OfficeFacts
@@ -42,10 +42,18 @@ class MessageBody(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    recipient: str | None = None
-    sequence: str | None = None
-    text: str | None = None
-    allow_resend: bool = False
+    recipient: str | None = Field(
+        None,
+        description="Office number. May be left out when the names of data files say it; if both do, they agree.",
+        json_schema_extra={"pattern": f"^{OFFICE_NUMBER.pattern}$"},
+    )
+    sequence: str | None = Field(
+        None,
+        description="連番, as a rule YYYYMMDDHHMMSS. May be left out: the data files' names say it, or it is made.",
+        json_schema_extra={"pattern": f"^{SEQUENCE.pattern}$"},
+    )
+    text: str | None = Field(None, description="Up to `text_characters_max` characters (GET /v1/limits).")
+    allow_resend: bool = Field(default=False, description="Send although the sequence is in use.")
 
     def canonical(self) -> bytes:
         """The same bytes for the same meaning: every field, in a fixed order."""

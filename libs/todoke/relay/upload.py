@@ -11,9 +11,10 @@ import logging
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
+from pydantic import TypeAdapter
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 from starlette.datastructures import Headers
@@ -41,6 +42,9 @@ BUSY_SECONDS = 3
 """Retry-After when this process holds as many bytes as it may."""
 
 MULTIPART = "multipart/form-data"
+
+BATCH_FILE_PART: Final = "^f[1-9][0-9]{0,4}$"
+"""How the file parts of a batch are named: f1, f2 and so on."""
 
 # The parser reports single bytes of a broken body in its log: a log holds nothing of a body here.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
@@ -121,7 +125,7 @@ class Form:
         return cls(
             json_part="messages",
             json_bytes_max=BATCH_JSON_PART_BYTES_MAX,
-            is_file_part=lambda name: re.fullmatch(r"f[1-9][0-9]{0,4}", name) is not None,
+            is_file_part=lambda name: re.fullmatch(BATCH_FILE_PART, name) is not None,
             files_max=limits.batch_messages_max * limits.files_per_message_max,
             file_bytes_max=limits.file_bytes_max,
             bytes_max=limits.batch_bytes_max,
@@ -252,15 +256,35 @@ async def _read(request: Incoming, reading: "_Reading", boundary: str, seconds_m
     return reading.result()
 
 
-def multipart_body(json_part: str, file_part: str) -> dict[str, Any]:
-    """What OpenAPI says of such a body: FastAPI cannot know, for it never sees it whole."""
-    properties = {
-        json_part: {"type": "string", "contentMediaType": "application/json"},
-        file_part: {"type": "array", "items": {"type": "string", "contentMediaType": "application/octet-stream"}},
+def multipart_body(json_part: str, file_part: str, content: Any = dict[str, Any]) -> dict[str, Any]:
+    """What OpenAPI says of such a body: FastAPI cannot know, for it never sees it whole.
+
+    `content` is the type of the JSON part. `file_part` names a part that may come many times, or is a pattern of names
+    (`^…$`) that come once each.
+    """
+    refs, shared = TypeAdapter.json_schemas(
+        [(json_part, "validation", TypeAdapter(content))], ref_template="#/components/schemas/{model}"
+    )
+    schema: dict[str, Any] = {
+        "type": "object",
+        "required": [json_part],
+        "properties": {json_part: refs[json_part, "validation"]},
+        "additionalProperties": False,
+        **shared,
     }
-    schema = {"type": "object", "required": [json_part], "properties": properties}
+    if file_part.startswith("^"):
+        schema["patternProperties"] = {file_part: _FILE}
+    else:
+        schema["properties"][file_part] = {"type": "array", "items": _FILE}
     encoding = {json_part: {"contentType": "application/json"}}
     return {"requestBody": {"required": True, "content": {MULTIPART: {"schema": schema, "encoding": encoding}}}}
+
+
+_FILE = {
+    "type": "string",
+    "contentMediaType": "application/octet-stream",
+    "description": "The bytes; the part's Content-Disposition has the `filename` (or `filename*`, RFC 8187, in UTF-8).",
+}
 
 
 @functools.cache
