@@ -1,6 +1,6 @@
 """`POST /v1/messages`, `POST /v1/batches`, `GET /v1/limits`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -9,12 +9,19 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, WithJsonSchema
 
 from services.ingest.rules import IDEMPOTENCY_KEY
-from services.ingest.sending import Accepted, Sending, Submission
+from services.ingest.sending import Accepted, Sending, Submission, sealed_bytes
 from todoke.relay.access import Access, Caller
-from todoke.relay.limits import Limits
+from todoke.relay.limits import (
+    JSON_BODY_BYTES_MAX,
+    MAIL_TARGETS_MAX,
+    SEARCHED_MAX,
+    STREAMS_PER_USER_MAX,
+    WEBHOOKS_MAX,
+    Limits,
+)
 from todoke.relay.openapi import PROBLEM_REF, answer_headers, request_header
 from todoke.relay.problem import Problem
-from todoke.relay.submission import MessageBody, parse_message, problem_of_json
+from todoke.relay.submission import MessageBody, Refused, parse_message, problem_of_json, refuse_name
 from todoke.relay.upload import BATCH_FILE_PART, BytesInFlight, Form, Upload, UploadedFile, multipart_body
 
 
@@ -80,6 +87,34 @@ class Limit(BaseModel):
     unit: str
 
 
+class _Foresight:
+    """Refuses one message by its file names and its part `message` before its files have come (`upload.Foresight`).
+
+    What an earlier request with the same key could have handed in is not refused here: it has an answer already.
+    """
+
+    def __init__(self, sending: Sending, caller: Caller, limits: Limits) -> None:
+        self._sending = sending
+        self._caller = caller
+        self._limits = limits
+
+    def file(self, number: int, name: str) -> None:
+        """A name that breaks the rules. Raises `Problem` 422."""
+        try:
+            refuse_name(number, name, self._limits)
+        except Refused as refused:
+            raise refused.problem() from None
+
+    async def json(self, raw: bytes) -> None:
+        """A message that cannot be read, to the sender itself or to nobody. Raises `Problem` 400, 422."""
+        body = parse_message(raw)
+        if body.recipient is not None:
+            try:
+                await self._sending.foresee(self._caller, body.recipient)
+            except Refused as refused:
+                raise refused.problem() from None
+
+
 _BATCH = TypeAdapter(list[BatchMessage])
 
 _SEND: dict[str, Any] = {
@@ -98,6 +133,15 @@ _SEND: dict[str, Any] = {
 
 _ACCEPTED: dict[int | str, dict[str, Any]] = {202: {"headers": answer_headers(Location="/v1/messages/{message_id}")}}
 
+_FIXED: Mapping[str, float] = {
+    "streams_at_once_user": STREAMS_PER_USER_MAX,
+    "webhooks_office": WEBHOOKS_MAX,
+    "mail_targets_max": MAIL_TARGETS_MAX,
+    "searched_messages_max": SEARCHED_MAX,
+    "json_body_bytes_max": JSON_BODY_BYTES_MAX,
+}
+"""Bounds that are the same everywhere."""
+
 _UNITS = (
     ("_bytes_", "bytes"),
     ("bytes_", "bytes"),
@@ -110,6 +154,9 @@ _UNITS = (
     ("requests_", "requests a minute"),
     ("sends_per_second", "messages a second"),
     ("sends_reserve", "messages"),
+    ("streams_", "streams"),
+    ("webhooks_", "webhooks"),
+    ("mail_targets_", "addresses"),
     ("_at_once_", "requests"),
     ("_items_", "items"),
 )
@@ -138,9 +185,13 @@ def routes(access: Access, sending: Sending, limits: Limits, in_flight: BytesInF
         access.require(caller, "send")
         key = _idempotency_key(idempotency_key)
         access.rates.sends(caller.office)
-        async with access.rates.uploading(caller.office, request, message_form, in_flight) as upload:
+        foresight = _Foresight(sending, caller, limits)
+        async with access.rates.uploading(
+            caller.office, request, message_form, in_flight, foresight=foresight
+        ) as upload:
             submission = Submission(key, parse_message(upload.json), upload.files)
-            [result] = await sending.send(caller, [submission])
+            with in_flight.holding(sealed_bytes([submission])):
+                [result] = await sending.send(caller, [submission])
         if isinstance(result, Problem):
             raise result
         response.headers["Location"] = f"/v1/messages/{result.kept.message_id}"
@@ -157,7 +208,7 @@ def routes(access: Access, sending: Sending, limits: Limits, in_flight: BytesInF
         async with access.rates.uploading(caller.office, request, batch_form, in_flight) as upload:
             messages = _batch(upload, limits)
             access.rates.sends(caller.office, len(messages))
-            results = await _send_batch(sending, caller, messages, upload, limits)
+            results = await _send_batch(sending, caller, messages, upload, limits, in_flight)
         return BatchResults(
             results=[_batch_result(message, result) for message, result in zip(messages, results, strict=True)]
         )
@@ -165,7 +216,8 @@ def routes(access: Access, sending: Sending, limits: Limits, in_flight: BytesInF
     @router.get("/v1/limits", summary="Every limit with its unit")
     async def read_limits() -> dict[str, Limit]:
         """The bounds that this installation sets; they need no session."""
-        return {name: Limit(value=value, unit=_unit(name)) for name, value in limits.model_dump(mode="json").items()}
+        values = {**limits.model_dump(mode="json"), "waiting_at_once_office": limits.waiting_max(), **_FIXED}
+        return {name: Limit(value=value, unit=_unit(name)) for name, value in values.items()}
 
     return router
 
@@ -210,7 +262,12 @@ def _batch(upload: Upload, limits: Limits) -> list[BatchMessage]:
 
 
 async def _send_batch(
-    sending: Sending, caller: Caller, messages: Sequence[BatchMessage], upload: Upload, limits: Limits
+    sending: Sending,
+    caller: Caller,
+    messages: Sequence[BatchMessage],
+    upload: Upload,
+    limits: Limits,
+    in_flight: BytesInFlight,
 ) -> list[Accepted | Problem]:
     parts = {file.part: file for file in upload.files}
     results: dict[int, Accepted | Problem] = {}
@@ -224,7 +281,9 @@ async def _send_batch(
     # A part may serve several messages, each of which seals it anew: what is held is the sum, not what was uploaded.
     if sum(len(file.data) for one in sendable.values() for file in one.files) > limits.batch_bytes_max:
         raise Problem("TDK-MESSAGE-TOO-LARGE", mebibytes=limits.batch_bytes_max // (1024 * 1024))
-    sent = await sending.send(caller, list(sendable.values()))
+    submissions = list(sendable.values())
+    with in_flight.holding(sealed_bytes(submissions)):
+        sent = await sending.send(caller, submissions)
     results.update(zip(sendable, sent, strict=True))
     return [results[place] for place in range(len(messages))]
 

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import hashlib
+import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import ParamSpec, TypeVar
 from uuid import UUID
@@ -12,7 +13,6 @@ from services.ingest.keys import MonthKeeper
 from services.ingest.ledger import Kept, Ledger, Member
 from services.ingest.rules import HmacKeys
 from todoke.events import Part
-from todoke.relay.bundle import build_bundle
 from todoke.relay.clock import Ports
 from todoke.relay.directory import Directory, OfficeRow
 from todoke.relay.faults import Transient
@@ -30,18 +30,15 @@ from todoke.relay.objects import Objects, message_key
 from todoke.relay.policy import Caller, may
 from todoke.relay.postgres import Database, traceparent_now
 from todoke.relay.problem import Problem
-from todoke.relay.seal import Binding, Sealer, commitment, epoch_of
-from todoke.relay.submission import Draft, MessageBody, Refused, judge, recipient_named
+from todoke.relay.seal import OVERHEAD_BYTES, Binding, Sealer, commitment, epoch_of
+from todoke.relay.submission import Draft, MessageBody, Refused, judge, recipient_named, refuse_recipient
 from todoke.relay.upload import UploadedFile
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-ENGINES_SECONDS_MAX = 9.0
-"""Everything after the body has arrived: an engine that is away gives a 503 in less than 10 s."""
-
-AWAY_SECONDS = 5
-"""Retry-After when an engine is away: it restarts in about so long."""
+FORESEEING_SECONDS_MAX = 1.0
+"""Longest look at the directory while a body arrives."""
 
 INLINE_BYTES_MAX = MEBIBYTE // 2
 """Up to this size hashing and sealing (about a millisecond) run in the event loop; longer ones in a thread."""
@@ -74,14 +71,6 @@ class _Judged:
     files: tuple[ManifestFile, ...]
     key_hmac: bytes
     content_hmac: bytes
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Sealed:
-    """A message on its way into an object: its sealed parts and what will be said of them."""
-
-    member: Member
-    parts: tuple[bytes, ...]
 
 
 class Sending:
@@ -120,16 +109,8 @@ class Sending:
     async def send(self, caller: Caller, submissions: Sequence[Submission]) -> list[Accepted | Problem]:
         """Hand in messages that share one object; one that fails does not stop the others.
 
-        Raises:
-            Problem: TDK-ENGINE-AWAY (503), PostgreSQL or object storage did not answer in time.
+        Raises `Transient` when PostgreSQL or object storage is away.
         """
-        try:
-            async with asyncio.timeout(ENGINES_SECONDS_MAX):
-                return await self._send(caller, submissions)
-        except (Transient, TimeoutError):
-            raise Problem("TDK-ENGINE-AWAY", retry_after=AWAY_SECONDS) from None
-
-    async def _send(self, caller: Caller, submissions: Sequence[Submission]) -> list[Accepted | Problem]:
         offices = await self._offices(caller.office, submissions)
         results: dict[int, Accepted | Problem] = {}
         judged: dict[int, _Judged] = {}
@@ -150,6 +131,21 @@ class Sending:
                 raise outcome
             results[index] = outcome if isinstance(outcome, Problem) else await self._answer(outcome)
         return [results[index] for index in range(len(submissions))]
+
+    async def foresee(self, caller: Caller, recipient: str) -> None:
+        """Judge a recipient while the files still arrive; what an engine does not say soon is judged with them.
+
+        Raises `Refused`: it is the sender's own number, or nobody's.
+        """
+        offices: Mapping[str, OfficeRow] = {}
+        if recipient != caller.office:
+            try:
+                async with asyncio.timeout(FORESEEING_SECONDS_MAX):
+                    offices = await self._lookups.join(frozenset({recipient}))
+            except (Transient, TimeoutError):
+                return
+        if recipient not in offices:
+            refuse_recipient(recipient, caller.office, offices, self._ports.clock.now())
 
     async def _offices(self, sender: str, submissions: Sequence[Submission]) -> Mapping[str, OfficeRow]:
         numbers = {sender}
@@ -214,16 +210,14 @@ class Sending:
     def _seal_all(
         self, caller: Caller, object_key: str, sealing: Sequence[tuple[UUID, _Judged, bytes]]
     ) -> tuple[list[Member], bytes]:
-        members: list[Member] = []
-        bundles: list[bytes] = []
-        at = 0
+        """What will be said of the messages, and the object with all their parts: it is what is held, and no more."""
+        target = io.BytesIO()
         trace = traceparent_now.get()
-        for message_id, one, month_key in sealing:
-            member, bundle = self._seal(caller, object_key, message_id, one, month_key, at, trace)
-            members.append(member)
-            bundles.append(bundle)
-            at += len(bundle)
-        return members, b"".join(bundles)
+        members = [
+            self._seal(caller, object_key, message_id, one, month_key, target, trace)
+            for message_id, one, month_key in sealing
+        ]
+        return members, target.getvalue()
 
     def _seal(
         self,
@@ -232,32 +226,29 @@ class Sending:
         message_id: UUID,
         judged: _Judged,
         month_key: bytes,
-        at: int,
+        target: io.BytesIO,
         trace: str | None,
-    ) -> tuple[Member, bytes]:
+    ) -> Member:
         draft, uploaded = judged.draft, judged.submission.files
         binding = Binding(message_id, caller.office, draft.recipient.number, epoch_of(message_id))
         salt = self._ports.ids.secret(SALT_BYTES)
-        sealed = [
-            self._sealer.seal(file.data, month_key=month_key, binding=binding, label=f"part:{n}")
-            for n, file in enumerate(uploaded, 1)
-        ]
-        bundle, spans = build_bundle(sealed, at)
-        parts = tuple(
-            Part(
-                ordinal=file.n,
-                role=file.role,
-                kind=file.kind,
-                size=len(plain.data),
-                offset=span.offset,
-                length=span.length,
-                sealed_sha256=hashlib.sha256(box).hexdigest(),
-                commitment=commitment(salt, plain.data),
+        parts = []
+        for file, plain in zip(draft.files, uploaded, strict=True):
+            sealed = self._sealer.seal(plain.data, month_key=month_key, binding=binding, label=f"part:{file.n}")
+            parts.append(
+                Part(
+                    ordinal=file.n,
+                    role=file.role,
+                    kind=file.kind,
+                    size=len(plain.data),
+                    offset=target.tell(),
+                    length=target.write(sealed),
+                    sealed_sha256=hashlib.sha256(sealed).hexdigest(),
+                    commitment=commitment(salt, plain.data),
+                )
             )
-            for file, plain, box, span in zip(draft.files, uploaded, sealed, spans, strict=True)
-        )
         manifest = Manifest(text=draft.text, by=Submitter(user=caller.user_id), salt=salt.hex(), files=judged.files)
-        member = Member(
+        return Member(
             binding=binding,
             month_key=month_key,
             user=caller.user_id,
@@ -265,13 +256,12 @@ class Sending:
             key_hmac=judged.key_hmac,
             content_hmac=judged.content_hmac,
             files=judged.files,
-            parts=parts,
+            parts=tuple(parts),
             object_key=object_key,
             manifest=seal_manifest(manifest, self._sealer, month_key=month_key, binding=binding),
             place=judged.submission.place,
             traceparent=trace,
         )
-        return member, bundle
 
     async def _answer(self, kept: Kept) -> Accepted:
         epoch = epoch_of(kept.message_id)
@@ -281,6 +271,12 @@ class Sending:
             kept.receipt_sealed, self._sealer, month_key=month_key, binding=binding, label=RECEIPT_LABEL
         )
         return Accepted(kept, receipt)
+
+
+def sealed_bytes(submissions: Sequence[Submission]) -> int:
+    """Bytes that sending these messages holds beside their files: one object of them all, and the part just sealed."""
+    sizes = [len(file.data) + OVERHEAD_BYTES for one in submissions for file in one.files]
+    return sum(sizes) + max(sizes, default=0)
 
 
 def _hashed(files: Sequence[UploadedFile]) -> tuple[ManifestFile, ...]:

@@ -14,16 +14,11 @@ from services.notification.addresses import Addresses
 from services.notification.rules import Told
 from todoke.relay.access import Access
 from todoke.relay.clock import Ports
+from todoke.relay.limits import MAIL_TARGETS_MAX, WEBHOOKS_MAX
 from todoke.relay.openapi import request_header
 from todoke.relay.policy import Caller
 from todoke.relay.postgres import Database, Statements, Tx, queries
 from todoke.relay.problem import Problem
-
-MAIL_TARGETS_MAX = 20
-"""Mail addresses of one owner."""
-
-WEBHOOKS_MAX = 10
-"""Webhooks of one office."""
 
 REMINDER_DAYS_MAX = 60
 """A message expires after 90 days: a reminder later than this would come too late."""

@@ -36,6 +36,7 @@ from services.projection.shapes import (
 )
 from services.projection.wording import verdict_of
 from todoke.relay.clock import Ports, time_of
+from todoke.relay.limits import SEARCHED_MAX
 from todoke.relay.manifest import Manifest
 from todoke.relay.policy import Caller, lists_findings
 from todoke.relay.postgres import Database, Tx, queries
@@ -49,9 +50,6 @@ YOUNG_SECONDS = 60
 
 AHEAD = timedelta(days=1)
 """No message id is newer than this from now: it keeps the partitions of coming months out of every list's plan."""
-
-SEARCHED_MAX = 5000
-"""Messages that one search call looks through."""
 
 SEARCH_ROWS = 250
 """Rows that a search reads and opens at a time, about 5 ms of work: others get their turn in between."""

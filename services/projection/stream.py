@@ -14,6 +14,7 @@ from services.projection.positions import Positions
 from services.projection.rules import PUSHED
 from services.projection.shapes import Push
 from todoke.relay.faults import Transient
+from todoke.relay.limits import STREAMS_PER_USER_MAX
 from todoke.relay.policy import Caller
 from todoke.relay.postgres import Database, queries
 from todoke.relay.problem import Problem
@@ -29,9 +30,6 @@ RETRY_MILLISECONDS = 2000
 
 ROWS_MAX = 200
 """Changes read at a time."""
-
-STREAMS_PER_USER_MAX = 6
-"""Open streams of one user in one process: a browser opens no more connections to one address over HTTP/1.1."""
 
 STREAMS_MAX = 2000
 """Open streams of one process."""

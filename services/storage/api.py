@@ -22,12 +22,6 @@ from todoke.relay.problem import Problem
 from todoke.relay.upload import BytesInFlight
 from todoke.relay.web import problem_response
 
-ENGINES_SECONDS_MAX = 9.0
-"""The bytes of one answer must be at hand in this time: an engine that is away gives a 503 in less than 10 s."""
-
-AWAY_SECONDS = 5
-"""Retry-After when an engine took too long: it restarts in about so long."""
-
 FILE_COPIES = 2
 """How often the bytes of a file stand in memory at a time: sealed and plain."""
 
@@ -193,19 +187,16 @@ class Desk:
     async def _read(self, caller: Caller, holding: Holding, parts: Sequence[Part], manifest: Manifest) -> list[Opened]:
         """The files, also when the object was rewritten under another key since the message was looked up.
 
-        Raises `Problem` TDK-ENGINE-AWAY when it takes too long, TDK-CONTENT-DAMAGED, 404, 410; `ObjectsAway`.
+        Raises `Problem` TDK-CONTENT-DAMAGED, 404, 410; `Transient`.
         """
         try:
-            async with asyncio.timeout(ENGINES_SECONDS_MAX):
-                try:
-                    return await self._contents.read(holding, parts, manifest)
-                except ContentGone:
-                    again = _still_open(caller, await self._mailbox.find(caller, str(holding.message_id)))
-                    if again.object_key == holding.object_key:
-                        raise self._contents.lost(holding) from None
-                    return await self._contents.read(again, parts, manifest)
-        except TimeoutError:
-            raise Problem("TDK-ENGINE-AWAY", retry_after=AWAY_SECONDS) from None
+            try:
+                return await self._contents.read(holding, parts, manifest)
+            except ContentGone:
+                again = _still_open(caller, await self._mailbox.find(caller, str(holding.message_id)))
+                if again.object_key == holding.object_key:
+                    raise self._contents.lost(holding) from None
+                return await self._contents.read(again, parts, manifest)
         except ContentGone:
             raise self._contents.lost(holding) from None
 

@@ -12,6 +12,7 @@ from services.validation.rules import Judgement
 from services.validation.scanning import Unscanned
 from todoke.relay.access import Access, Caller
 from todoke.relay.clock import Clock
+from todoke.relay.deadline import unbounded
 from todoke.relay.directory import Directory
 from todoke.relay.limits import Limits
 from todoke.relay.policy import may
@@ -87,6 +88,7 @@ class Checking:
         except Refused as refused:
             return _refused(refused, names)
         files = _plain_files(draft, upload)
+        unbounded()  # no engine is asked any more, and what judges has bounds of its own
         try:
             judgement = await self._judging.judge(files, sender=sender, recipient=draft.recipient, at=now)
         except Unscanned:

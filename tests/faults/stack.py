@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from services import ground
@@ -110,12 +110,23 @@ class Stack:
             self.start(name)
 
     def freeze(self, name: str) -> None:
-        """Stop a process in its tracks, as a host that is out of memory does."""
-        self.processes[name].send_signal(signal.SIGSTOP)
+        """Stop a process of ours, or an engine with all its processes, in its tracks, as a dying host does."""
+        for process in self._all_of(name):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
 
     def thaw(self, name: str) -> None:
         """Let it go on."""
-        self.processes[name].send_signal(signal.SIGCONT)
+        for process in self._all_of(name):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+
+    def _all_of(self, name: str) -> list[psutil.Process]:
+        """The process and, of an engine, those that it made; it comes first, so that it makes no more."""
+        if name not in engines.ENGINES:
+            return [psutil.Process(self.processes[name].pid)]
+        first = psutil.Process(self.engines.pids[name])
+        return [first, *first.children(recursive=True)]
 
     def ended(self) -> list[str]:
         """Processes that ended although nobody asked them to."""

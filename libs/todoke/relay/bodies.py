@@ -10,8 +10,7 @@ import re
 from fastapi import HTTPException as Refusing
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-SMALL_BODY_BYTES_MAX = 64 * 1024
-"""A JSON body: the longest is a receipt of thirty hashes or a search."""
+from todoke.relay.limits import JSON_BODY_BYTES_MAX
 
 SMALL_BODY_SECONDS_MAX = 20.0
 """It must have arrived in this time."""
@@ -29,10 +28,10 @@ class SmallBodies:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request (ASGI)."""
-        if scope["type"] != "http" or not _has_body(scope) or self._is_upload(scope["path"]):
+        if scope["type"] != "http" or not has_body(scope) or self._is_upload(scope["path"]):
             await self._app(scope, receive, send)
             return
-        left = SMALL_BODY_BYTES_MAX
+        left = JSON_BODY_BYTES_MAX
         until = asyncio.get_running_loop().time() + SMALL_BODY_SECONDS_MAX
         arrived = False
 
@@ -69,7 +68,7 @@ class EarlyAnswers:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request (ASGI)."""
-        if scope["type"] != "http" or not _has_body(scope):
+        if scope["type"] != "http" or not has_body(scope):
             await self._app(scope, receive, send)
             return
         arrived = early = False
@@ -100,7 +99,7 @@ class EarlyAnswers:
         await self._app(scope, watched, answer)
 
 
-def _has_body(scope: Scope) -> bool:
+def has_body(scope: Scope) -> bool:
     """Whether the request announces a body (RFC 9112 section 6.3)."""
     return any(
         name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 "))

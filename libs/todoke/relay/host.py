@@ -21,6 +21,7 @@ from fastapi import APIRouter, Depends, FastAPI
 
 from todoke.events import MessageHeld, topic_of
 from todoke.relay.consumer import Discipline
+from todoke.relay.deadline import away
 from todoke.relay.faults import Transient
 from todoke.relay.handler import Timer
 from todoke.relay.kafka import BareHearing, FastStreamHearing, Hearing, KafkaSender, kafka_answers
@@ -30,11 +31,10 @@ from todoke.relay.operating import Operating
 from todoke.relay.operating_api import operator_routes
 from todoke.relay.pacing import Pace
 from todoke.relay.postgres import DatabaseAway, queries
-from todoke.relay.problem import Problem
 from todoke.relay.publisher import Publisher
 from todoke.relay.reconcile import Reconciler
 from todoke.relay.service import Build, Runtime, Service, Shared
-from todoke.relay.web import RETRY_SECONDS, application
+from todoke.relay.web import application
 from todoke.relay.wire import Protocol
 
 GAUGE_SECONDS = 5.0
@@ -414,7 +414,7 @@ def _gated(hosted: _Hosted, router: APIRouter) -> APIRouter:
 
     async def must_be_open() -> None:
         if not hosted.is_open:
-            raise Problem("TDK-ENGINE-AWAY", retry_after=RETRY_SECONDS)
+            raise away()
 
     gate = APIRouter(dependencies=[Depends(must_be_open)])
     gate.include_router(router)

@@ -4,6 +4,9 @@ from pydantic import BaseModel, ConfigDict
 
 MEBIBYTE = 1024 * 1024
 
+WAITING_MAX = 400
+"""Uploads, or fetches, of one office that wait for their turn in a process, if its reserve is not larger."""
+
 
 class Limits(BaseModel):
     """Bounds that a set-up may change (`TODOKE_LIMITS__…`)."""
@@ -34,8 +37,9 @@ class Limits(BaseModel):
     """Messages of one office at once: one more month end than a large office has."""
     bytes_per_hour_office: int = 2 * 1024 * MEBIBYTE
     """Uploaded bytes of one office."""
-    bodies_at_once_office: int = 3
-    """Uploads of one office that a process receives at a time: a third of its memory is left for others."""
+    bodies_at_once_office: int = 2
+    """Uploads of one office that a process receives at a time: with one of them sealed, a quarter of its memory stays
+    for others."""
     uploads_at_once_office: int = 1
     """Uploads of one office that it works on at a time, about sixty a second: its others wait, and nobody else's do."""
     long_uploads_at_once_office: int = 1
@@ -45,7 +49,7 @@ class Limits(BaseModel):
     body_seconds_max: float = 120
     """A request body must have arrived in this time: a slow upload may not hold memory for ever."""
     bytes_in_flight_max: int = 256 * MEBIBYTE
-    """Parts that one process holds in memory at a time; above it 503 with Retry-After."""
+    """Uploaded, sealed and fetched parts that one process holds in memory at a time; above it 503 with Retry-After."""
     wait_seconds_max: float = 2
     """Longest `wait_for` and longest wait for a message younger than a minute."""
     page_items_max: int = 200
@@ -57,6 +61,25 @@ class Limits(BaseModel):
     expire_after_days: int = 90
     """Not collected: the message expires."""
 
+    def waiting_max(self) -> int:
+        """Uploads, or fetches, of one office that may wait: as many as its reserve says that it may send at once."""
+        return max(WAITING_MAX, self.sends_reserve_office)
+
+
+STREAMS_PER_USER_MAX = 6
+"""Open streams of one user in one process: a browser opens no more connections to one address over HTTP/1.1."""
+
+WEBHOOKS_MAX = 10
+"""Webhooks of one office."""
+
+MAIL_TARGETS_MAX = 20
+"""Mail addresses of one owner, a user or an office."""
+
+SEARCHED_MAX = 5000
+"""Messages that one search call looks through."""
+
+JSON_BODY_BYTES_MAX = 64 * 1024
+"""A JSON body: the longest is a receipt of thirty hashes or a search."""
 
 FINDINGS_MAX = 200
 """Findings that an event or an answer lists; the counts are of all."""

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from todoke.relay.access import Access
 from todoke.relay.clock import Clock
+from todoke.relay.deadline import seconds_to_wait
 from todoke.relay.network import Networks
 from todoke.relay.rates import Buckets
 
@@ -62,7 +63,7 @@ class Paced:
             if message["type"] == "http.response.start":
                 seconds = self._pace.seconds(scope, message["status"])
                 if seconds:
-                    await asyncio.sleep(seconds)
+                    await asyncio.sleep(min(seconds, seconds_to_wait()))
             await send(message)
 
         await self._app(scope, receive, answer)

@@ -26,6 +26,9 @@ CONNECT_SECONDS_MAX = 5.0
 COMMAND_SECONDS_MAX = 8.0
 """Longest single statement: a request must be answered within 10 s even when a row stays locked."""
 
+ROLLBACK_SECONDS_MAX = 2.0
+"""A server that does not take back a transaction in this time is away."""
+
 TRANSACTION_SECONDS_MAX = 30.0
 """Longest transaction: an old snapshot makes every round of every relay slower."""
 
@@ -318,10 +321,19 @@ async def _begun(db: Any, office: str | None) -> AsyncIterator[None]:
     try:
         yield
     except BaseException:
-        if not db.is_closed():
-            await db.execute("ROLLBACK")
+        await _rolled_back(db)
         raise
     await db.execute("COMMIT")
+
+
+async def _rolled_back(db: Any) -> None:
+    """A server that does not even answer this soon loses the connection: asyncpg would wait for it without end."""
+    try:
+        async with asyncio.timeout(ROLLBACK_SECONDS_MAX):
+            if not db.is_closed():
+                await db.execute("ROLLBACK")
+    except TimeoutError:
+        db.terminate()
 
 
 def _plain(office: str) -> str:

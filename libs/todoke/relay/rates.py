@@ -12,7 +12,7 @@ from todoke.relay.clock import Clock
 from todoke.relay.limits import MEBIBYTE, Limits
 from todoke.relay.problem import Problem
 from todoke.relay.turns import Turns
-from todoke.relay.upload import BytesInFlight, Form, Incoming, Upload, receiving
+from todoke.relay.upload import BytesInFlight, Foresight, Form, Incoming, Upload, receiving
 
 BUCKETS_MAX = 50_000
 """Users or offices that one process keeps apart at a time: every office of a region; the longest idle goes first."""
@@ -106,10 +106,11 @@ class RateLimits:
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
         self._body_seconds_max = limits.body_seconds_max
-        self._bodies = Turns(limits.bodies_at_once_office)
-        self._uploads = Turns(limits.uploads_at_once_office)
-        self._long_uploads = Turns(limits.long_uploads_at_once_office)
-        self._fetches = Turns(limits.fetches_at_once_office)
+        waiting = limits.waiting_max()
+        self._bodies = Turns(limits.bodies_at_once_office, waiting)
+        self._uploads = Turns(limits.uploads_at_once_office, waiting)
+        self._long_uploads = Turns(limits.long_uploads_at_once_office, waiting)
+        self._fetches = Turns(limits.fetches_at_once_office, waiting)
         minute, hour = limits.requests_per_minute_user, limits.bytes_per_hour_office
         self._requests = Buckets(capacity=minute, per_second=minute / SECONDS_PER_MINUTE, clock=clock)
         self._sends = Buckets(
@@ -133,24 +134,31 @@ class RateLimits:
 
     @contextlib.asynccontextmanager
     async def uploading(
-        self, office: str, request: Incoming, form: Form, in_flight: BytesInFlight, *, kept: bool = True
+        self,
+        office: str,
+        request: Incoming,
+        form: Form,
+        in_flight: BytesInFlight,
+        *,
+        kept: bool = True,
+        foresight: Foresight | None = None,
     ) -> AsyncIterator[Upload]:
         """Read a body of an office when it is its turn, and work on it, in the block, when it is its turn again.
 
         Its bytes count, good or bad; `kept` says whether it is more than checked.
-        Raises `Problem`: 429 `TDK-TOO-MANY`, and as `receiving`.
+        Raises `Problem`: 429 `TDK-TOO-MANY`, 503 `TDK-ENGINE-AWAY` (it gets no turn in time), and as `receiving`.
         """
         quota, seconds_max = Quota(self._bytes, office), self._body_seconds_max
         async with (
-            self._bodies.of(office),
-            receiving(request, form, in_flight, seconds_max=seconds_max, quota=quota) as upload,
+            self._bodies.of(office, self._uploads, self._long_uploads),
+            receiving(request, form, in_flight, seconds_max=seconds_max, quota=quota, foresight=foresight) as upload,
         ):
             is_long = not kept or upload.size > LONG_BYTES
             async with (self._long_uploads if is_long else self._uploads).of(office):
                 yield upload
 
     def fetching(self, office: str) -> contextlib.AbstractAsyncContextManager[None]:
-        """The turn of an office to be given content. Raises `Problem` 429 `TDK-TOO-MANY`."""
+        """The turn of an office to be given content. Raises `Problem` 429 `TDK-TOO-MANY`, 503 `TDK-ENGINE-AWAY`."""
         return self._fetches.of(office)
 
 

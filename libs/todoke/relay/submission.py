@@ -219,6 +219,16 @@ def judge(
     )
 
 
+def refuse_name(number: int, name: str, limits: Limits) -> None:
+    """Judge one file name alone, before the others are known. Raises `Refused`."""
+    _stop_at(_bad_names((_draft_file(number, name),), limits))
+
+
+def refuse_recipient(number: str, sender: str, offices: Mapping[str, OfficeSeen], now: datetime) -> None:
+    """Judge a recipient before the files are known. Raises `Refused`."""
+    _recipient(number, sender, offices, now)
+
+
 def made_sequence(moment: datetime) -> str:
     """A sequence from the clock: YYYYMMDDHHMMSS in Japan, as care software makes them."""
     return in_japan(moment).strftime("%Y%m%d%H%M%S")

@@ -9,8 +9,8 @@ import dataclasses
 import functools
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -34,6 +34,9 @@ PART_HEADERS_MAX = 8
 
 PART_HEADER_BYTES_MAX = 4096
 """One header field of a part: a file name of 255 bytes, percent-encoded and given twice, takes 1.1 kB."""
+
+REST_BYTES_MAX = MEBIBYTE
+"""A body of which no more than this is still to come is judged when it is there."""
 
 PART_OVERHEAD_BYTES = PART_HEADER_BYTES_MAX * PART_HEADERS_MAX + 256
 """Bytes of a part beside its content: its header fields and its boundary."""
@@ -159,6 +162,15 @@ class BytesInFlight:
         """The bytes are gone."""
         self.held -= count
 
+    @contextmanager
+    def holding(self, count: int) -> Iterator[None]:
+        """Count bytes that are kept inside the block, before they are. Raises `Problem` TDK-BUSY."""
+        self.take(count)
+        try:
+            yield
+        finally:
+            self.give(count)
+
 
 class Quota(Protocol):
     """How many bytes may be uploaded; whose, and in what time, is not known here."""
@@ -185,6 +197,18 @@ class _Uncounted:
 UNCOUNTED: Quota = _Uncounted()
 
 
+class Foresight(Protocol):
+    """What can be refused of a body while much of it is still to come; all of it is judged again when it is there."""
+
+    def file(self, number: int, name: str) -> None:
+        """The file of this number, counted from 1, has this name. Raises `Problem`."""
+        ...
+
+    async def json(self, raw: bytes) -> None:
+        """The JSON part. Raises `Problem`."""
+        ...
+
+
 class Incoming(Protocol):
     """As much of a request as reading its body takes (Starlette's `Request` has it)."""
 
@@ -200,7 +224,13 @@ class Incoming(Protocol):
 
 @asynccontextmanager
 async def receiving(
-    request: Incoming, form: Form, in_flight: BytesInFlight, *, seconds_max: float, quota: Quota = UNCOUNTED
+    request: Incoming,
+    form: Form,
+    in_flight: BytesInFlight,
+    *,
+    seconds_max: float,
+    quota: Quota = UNCOUNTED,
+    foresight: Foresight | None = None,
 ) -> AsyncIterator[Upload]:
     """Read a body; its bytes count as in flight until the block ends, and against `quota` whatever becomes of it.
 
@@ -209,14 +239,14 @@ async def receiving(
     Raises:
         Problem: TDK-BODY-KIND (415), TDK-BODY-BOUNDARY, TDK-BODY-CUT, TDK-BODY-MALFORMED (400), TDK-BODY-SLOW (408),
             TDK-BUSY (503), TDK-PART-UNKNOWN, TDK-PART-TWICE, TDK-PART-MISSING (422), TDK-FILE-TOO-LARGE,
-            TDK-FILES-TOO-MANY, TDK-MESSAGE-TOO-LARGE (413); whatever `quota` raises.
+            TDK-FILES-TOO-MANY, TDK-MESSAGE-TOO-LARGE (413); whatever `quota` and `foresight` raise.
     """
     boundary = _boundary(request.headers)
     declared = request.headers.get("content-length", "")
     expected = int(declared) if declared.isdecimal() else 0
     if expected > form.body_bytes_max:
         raise _message_too_large(form)
-    reading = _Reading(form, in_flight, quota, expected)
+    reading = _Reading(form, in_flight, quota, expected, foresight)
     try:
         yield await _read(request, reading, boundary, seconds_max)
     finally:
@@ -245,6 +275,7 @@ async def _read(request: Incoming, reading: "_Reading", boundary: str, seconds_m
                 reading.count(len(chunk))
                 if chunk:
                     parser.write(chunk)
+                    await reading.foresee()
     except TimeoutError:
         raise Problem("TDK-BODY-SLOW", seconds=int(seconds_max)) from None
     except ClientDisconnect:
@@ -358,8 +389,12 @@ def _file_name(parameters: dict[str, str]) -> str | None:
 class _Reading:
     """The state of one body while it arrives: the parser's callbacks fill it in."""
 
-    def __init__(self, form: Form, in_flight: BytesInFlight, quota: Quota, expected: int) -> None:
+    def __init__(
+        self, form: Form, in_flight: BytesInFlight, quota: Quota, expected: int, foresight: Foresight | None
+    ) -> None:
         quota.take(expected)
+        self._expected = expected
+        self._foresight = foresight
         self._form = form
         self._in_flight = in_flight
         self._quota = quota
@@ -376,7 +411,7 @@ class _Reading:
         self._part = ""
         self._name: str | None = None
         self._content = bytearray()
-        self._begun = self._ended = False
+        self._begun = self._ended = self._foreseen = False
         self.taken = 0
         """Bytes counted as in flight for this body."""
 
@@ -388,6 +423,17 @@ class _Reading:
         if self._total > self._drawn:
             self._quota.take(self._total - self._drawn)
             self._drawn = self._total
+
+    def _ahead(self) -> Foresight | None:
+        """Who looks at what is here, as long as much may still come."""
+        ends_soon = self._ended or (self._expected and self._expected - self._total <= REST_BYTES_MAX)
+        return None if ends_soon else self._foresight
+
+    async def foresee(self) -> None:
+        """Look once at the JSON part before the files behind it have come."""
+        if self._json is not None and not self._foreseen and (foresight := self._ahead()) is not None:
+            self._foreseen = True
+            await foresight.json(self._json)
 
     def settle(self) -> None:
         """What was announced and did not come does not count."""
@@ -452,6 +498,8 @@ class _Reading:
             raise Problem("TDK-FILE-NAME-MISSING", where=[(self._part, "filename を付けてください。")])
         if len(self._files) >= self._form.files_max:
             raise Problem("TDK-FILES-TOO-MANY", files=self._form.files_max)
+        if (foresight := self._ahead()) is not None:
+            foresight.file(len(self._files) + 1, name)
         self._name = name
 
     def part_data(self, data: bytes, start: int, end: int) -> None:

@@ -24,15 +24,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from todoke.relay.bodies import SMALL_BODY_SECONDS_MAX, EarlyAnswers, SmallBodies
 from todoke.relay.clock import Ids
+from todoke.relay.deadline import Deadlines, away
 from todoke.relay.faults import Transient
 from todoke.relay.metrics import Metrics
 from todoke.relay.openapi import describe_problems
 from todoke.relay.pacing import Pace, Paced
 from todoke.relay.postgres import traceparent_now
 from todoke.relay.problem import MEDIA_TYPE, Problem
-
-RETRY_SECONDS = 5
-"""When to try again while an engine is away."""
 
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context, section 3.2."""
@@ -80,6 +78,7 @@ def application(
     app.add_middleware(SmallBodies, uploads=_uploads(routers))
     if pace is not None:
         app.add_middleware(Paced, pace=pace)
+    app.add_middleware(Deadlines, refusal=lambda: problem_response(away()))
     app.add_middleware(_Watch, metrics=metrics, ids=ids)
     app.add_middleware(EarlyAnswers)
     return app
@@ -127,7 +126,7 @@ async def _on_problem(_: Request, problem: Exception) -> Response:
 
 async def _on_transient(_: Request, trouble: Exception) -> Response:
     structlog.get_logger().warning("engine_away", reason=type(trouble).__name__)
-    return problem_response(Problem("TDK-ENGINE-AWAY", retry_after=RETRY_SECONDS))
+    return problem_response(away())
 
 
 async def _on_invalid(_: Request, error: Exception) -> Response:

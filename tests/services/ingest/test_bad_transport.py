@@ -32,11 +32,17 @@ LIMITS = Limits(
     files_per_message_max=3,
     bytes_in_flight_max=2**22,
 )
-MESSAGE = (
-    b'--b0undary\r\nContent-Disposition: form-data; name="message"\r\nContent-Type: application/json\r\n\r\n'
-    + json.dumps({"recipient": RECIPIENT, "text": "a"}).encode()
-    + b"\r\n"
-)
+
+
+def message_part(**fields: object) -> bytes:
+    return (
+        b'--b0undary\r\nContent-Disposition: form-data; name="message"\r\nContent-Type: application/json\r\n\r\n'
+        + json.dumps({"text": "a", **fields}).encode()
+        + b"\r\n"
+    )
+
+
+MESSAGE = message_part(recipient=RECIPIENT)
 FILE = b'--b0undary\r\nContent-Disposition: form-data; name="files"; filename="a.pdf"\r\n\r\n'
 BODY = MESSAGE + b"--b0undary--\r\n"
 MULTIPART = "multipart/form-data; boundary=b0undary"
@@ -242,6 +248,26 @@ CASES: dict[str, tuple[int, str, Case]] = {
         400,
         "TDK-BODY-CUT",
         lambda s: talk(s, s.head(None), chunk(MESSAGE + FILE), b"0\r\n\r\n", then=closing_soon),
+    ),
+    "a bad file name, and then silence": (
+        422,
+        "TDK-FILE-NAME-DEVICE",
+        lambda s: talk(s, s.head(None), chunk(MESSAGE + FILE.replace(b"a.pdf", b"con.pdf")), then=silence),
+    ),
+    "to oneself, and then silence": (
+        422,
+        "TDK-OWN-NUMBER",
+        lambda s: talk(s, s.head(None), chunk(message_part(recipient=SENDER) + FILE), then=silence),
+    ),
+    "to nobody, and then silence": (
+        422,
+        "TDK-UNKNOWN-OFFICE",
+        lambda s: talk(s, s.head(None), chunk(message_part(recipient="9970199999") + FILE), then=silence),
+    ),
+    "an unknown field, and then silence": (
+        422,
+        "TDK-INVALID",
+        lambda s: talk(s, s.head(None), chunk(message_part(to=RECIPIENT) + FILE), then=silence),
     ),
     "said to be too large": (413, "TDK-MESSAGE-TOO-LARGE", lambda s: talk(s, s.head(10**9), then=silence)),
     "no HTTP": (400, "TDK-BODY-MALFORMED", lambda s: talk(s, b"\x16\x03\x01\x02\x00rubbish\r\n\r\n")),

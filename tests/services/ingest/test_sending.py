@@ -5,8 +5,10 @@ import json
 from typing import Any
 
 from services.ingest.timers import ORPHAN_AGE
+from todoke.client import shapes
 from todoke.events import PAYLOAD_BYTES_MAX
 from todoke.relay.bundle import Span, read_parts
+from todoke.relay.limits import Limits
 from todoke.relay.manifest import RECEIPT_LABEL, unseal_manifest, unseal_text
 from todoke.relay.seal import Binding, commitment
 from todoke.relay.service import Shared
@@ -189,6 +191,17 @@ async def test_limits_are_served_with_units(client: Client) -> None:
     limits = (await client.http.get("/v1/limits")).json()
     assert limits["file_bytes_max"] == {"value": 10485760, "unit": "bytes"}
     assert limits["sends_per_second_office"]["unit"] == "messages a second"
+    fixed = {
+        "waiting_at_once_office": (400, "requests"),
+        "streams_at_once_user": (6, "streams"),
+        "webhooks_office": (10, "webhooks"),
+        "mail_targets_max": (20, "addresses"),
+        "searched_messages_max": (5000, "messages"),
+        "json_body_bytes_max": (65536, "bytes"),
+    }
+    assert {name: (limits[name]["value"], limits[name]["unit"]) for name in fixed} == fixed
+    assert set(limits) == fixed.keys() | Limits.model_fields.keys()
+    assert shapes.Limits.model_validate(limits)["webhooks_office"].value == 10
 
 
 async def test_a_message_may_come_in_any_clock_month(client: Client, ingest: Stage) -> None:

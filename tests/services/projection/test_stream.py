@@ -12,8 +12,8 @@ import httpx
 import pytest
 import uvicorn
 
-from services.projection.stream import STREAMS_PER_USER_MAX
 from todoke.relay.clock import Ports
+from todoke.relay.limits import STREAMS_PER_USER_MAX
 from todoke.relay.testing import Stage
 from todoke.relay.web import application
 

@@ -1,13 +1,17 @@
 """Token buckets: what they let through, when they say to come back, and that they stay bounded."""
 
+import asyncio
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 
 import pytest
+from starlette.datastructures import Headers
 
 from todoke.relay.limits import Limits
 from todoke.relay.problem import Problem
 from todoke.relay.rates import READING_SECONDS_MAX, READINGS_AT_ONCE, Buckets, RateLimits
 from todoke.relay.testing import ManualClock
+from todoke.relay.upload import BytesInFlight, Form
 
 
 def test_reserve_may_come_at_once_and_then_the_rate_holds() -> None:
@@ -21,6 +25,29 @@ def test_reserve_may_come_at_once_and_then_the_rate_holds() -> None:
     rates.sends("B", 400)
     clock.move(timedelta(seconds=1))
     rates.sends("A", 20)
+
+
+class Body:
+    """The body of a message of text alone, which is there at once."""
+
+    headers = Headers({"content-type": "multipart/form-data; boundary=b"})
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        yield b'--b\r\nContent-Disposition: form-data; name="message"\r\n\r\n{}\r\n--b--\r\n'
+
+
+async def test_as_many_wait_at_once_as_the_reserve_says() -> None:
+    limits = Limits(sends_reserve_office=500)
+    rates, in_flight, sent = RateLimits(limits, ManualClock()), BytesInFlight(10_000), []
+
+    async def send(number: int) -> None:
+        async with rates.uploading("A", Body(), Form.message(limits), in_flight):
+            await asyncio.sleep(0)
+            sent.append(number)
+
+    await asyncio.gather(*map(send, range(limits.sends_reserve_office)))
+    assert sent == list(range(500))
+    assert Limits(sends_reserve_office=5).waiting_max() == 400, "fetches wait, too"
 
 
 def test_batch_is_refused_whole() -> None:

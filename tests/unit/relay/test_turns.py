@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from todoke.relay import turns
+from todoke.relay import deadline, turns
+from todoke.relay.faults import Transient
 from todoke.relay.problem import Problem
 from todoke.relay.turns import Turns
 
@@ -12,10 +13,11 @@ from todoke.relay.turns import Turns
 class Work:
     """Requests of offices that work until they are told to end."""
 
-    def __init__(self, at_once: int) -> None:
-        self.turns = Turns(at_once)
+    def __init__(self, at_once: int, waiting_max: int = 400) -> None:
+        self.turns = Turns(at_once, waiting_max)
         self.running: list[str] = []
         self.begun: list[str] = []
+        self.failing: dict[str, Exception] = {}
         self._ends: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -32,6 +34,8 @@ class Work:
             self.begun.append(name)
             try:
                 await self._ends[name].wait()
+                if name in self.failing:
+                    raise self.failing[name]
             finally:
                 self.running.remove(name)
 
@@ -92,9 +96,8 @@ async def test_a_turn_that_comes_in_the_moment_of_giving_up_is_not_lost() -> Non
     assert len(work.turns) == 0
 
 
-async def test_whoever_finds_the_queue_full_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "WAITING_MAX", 1)
-    work = Work(1)
+async def test_whoever_finds_the_queue_full_is_told_to_come_again() -> None:
+    work = Work(1, waiting_max=1)
     await work.ask("A1", "A2", "A3", "B1")
     assert await work.outcome("A3") == 429
     assert work.running == ["A1", "B1"]
@@ -103,7 +106,7 @@ async def test_whoever_finds_the_queue_full_is_told_to_come_again(monkeypatch: p
 
 
 async def test_whoever_waits_too_long_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "WAITING_SECONDS_MAX", 0.01)
+    monkeypatch.setattr(deadline, "ANSWER_SECONDS_MAX", deadline.WORK_SECONDS + 0.01)
     work = Work(1)
     await work.ask("A1", "A2")
     assert await work.outcome("A2") == 429
@@ -112,6 +115,56 @@ async def test_whoever_waits_too_long_is_told_to_come_again(monkeypatch: pytest.
     assert work.running == ["A3"]
     await work.end("A3")
     assert len(work.turns) == 0
+
+
+@pytest.mark.parametrize(
+    ("ended_with", "status"),
+    [
+        (None, 429),
+        (Problem("TDK-NO-RECIPIENT"), 429),
+        (Problem("TDK-ENGINE-AWAY"), 503),
+        (Transient("an engine"), 503),
+    ],
+)
+async def test_who_waited_in_vain_is_told_whether_anything_moved(
+    monkeypatch: pytest.MonkeyPatch, ended_with: Exception | None, status: int
+) -> None:
+    """A refusal shows that the engines are there; what ends because one is away does not."""
+    now = [0.0]
+    monkeypatch.setattr(turns, "_now", lambda: now[0])
+    monkeypatch.setattr(deadline, "ANSWER_SECONDS_MAX", deadline.WORK_SECONDS + 0.01)
+    work = Work(1)
+    if ended_with is not None:
+        work.failing["A1"] = ended_with
+    await work.ask("A1", "A2")
+    now[0] = 3
+    await work.end("A1")
+    now[0] = 5
+    await work.ask("A3")
+    assert await work.outcome("A3") == status
+    await work.end("A2")
+    assert len(work.turns) == 0
+
+
+async def test_what_waits_before_a_turn_is_told_what_stands_still_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that is slow to come is no engine that is away."""
+    now = [0.0]
+    monkeypatch.setattr(turns, "_now", lambda: now[0])
+    monkeypatch.setattr(deadline, "ANSWER_SECONDS_MAX", deadline.WORK_SECONDS + 0.01)
+    before, behind = Turns(1, 400), Turns(1, 400)
+
+    async def waits_in_vain() -> int:
+        with pytest.raises(Problem) as refused:
+            async with before.of("A", behind):
+                pass
+        return refused.value.status
+
+    async with before.of("A", behind):
+        now[0] = 9
+        assert await waits_in_vain() == 429
+        async with behind.of("A"):
+            now[0] = 18
+            assert await waits_in_vain() == 503
 
 
 @pytest.mark.parametrize("at_once", [1, 3])

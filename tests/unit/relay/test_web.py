@@ -9,9 +9,9 @@ import pytest
 from fastapi import APIRouter, Body, Request
 
 from todoke.relay import bodies
-from todoke.relay.bodies import SMALL_BODY_BYTES_MAX
 from todoke.relay.clock import Ports
 from todoke.relay.faults import Transient
+from todoke.relay.limits import JSON_BODY_BYTES_MAX
 from todoke.relay.metrics import Metrics
 from todoke.relay.postgres import traceparent_now
 from todoke.relay.problem import Problem, wordings
@@ -82,20 +82,20 @@ async def test_paths_and_methods_that_are_not_there(client: httpx.AsyncClient, p
 
 
 async def test_a_long_json_body_is_stopped(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/echo", json={"text": "x" * SMALL_BODY_BYTES_MAX})
+    answer = await client.post("/echo", json={"text": "x" * JSON_BODY_BYTES_MAX})
     assert (answer.status_code, answer.json()["code"]) == (413, "TDK-BODY-TOO-LARGE")
 
 
 async def test_a_long_body_that_only_calls_itself_an_upload_is_stopped(
     client: httpx.AsyncClient,
 ) -> None:
-    body = b'{"text": "' + b"x" * SMALL_BODY_BYTES_MAX + b'"}'
+    body = b'{"text": "' + b"x" * JSON_BODY_BYTES_MAX + b'"}'
     answer = await client.post("/echo", content=body, headers={"Content-Type": "multipart/form-data; boundary=a"})
     assert (answer.status_code, answer.json()["code"]) == (413, "TDK-BODY-TOO-LARGE")
 
 
 async def test_a_route_that_takes_uploads_measures_them_itself(client: httpx.AsyncClient) -> None:
-    body = b"x" * (SMALL_BODY_BYTES_MAX + 1)
+    body = b"x" * (JSON_BODY_BYTES_MAX + 1)
     answer = await client.post("/upload", content=body, headers={"Content-Type": "multipart/form-data; boundary=a"})
     assert answer.json() == len(body)
 
