@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from services.builds import builds
 from todoke.relay.host import Host, serve
 from todoke.relay.limits import EXIT_NO_PROGRESS
+from todoke.relay.memory import give_back_large_blocks
 from todoke.relay.service import Shared, configure_logging
 from todoke.relay.settings import Settings
 
@@ -29,6 +30,7 @@ async def run(
 ) -> int:
     """Run until SIGTERM, SIGINT, the parent's end or a failure; answers the exit code."""
     configure_logging(settings.log_level, instance=settings.instance)
+    give_back_large_blocks()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -167,7 +167,7 @@ def _opened(cipher: AESGCM, sealed: bytes, context: bytes) -> bytes | None:
     if len(sealed) < OVERHEAD_BYTES:
         return None
     try:
-        return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], context)
+        return cipher.decrypt(sealed[:NONCE_BYTES], memoryview(sealed)[NONCE_BYTES:], context)  # no copy of it
     except InvalidTag:
         return None
 
