@@ -76,7 +76,7 @@ async def test_a_record_that_nobody_can_read_holds_its_message_only(stack: Stack
         await put_broken(stack, message_id, damage)
         for service in HEARERS_OF_ROUTING:
             await until(functools.partial(_holds, stack, service, message_id, "held"), f"a hold of {service}")
-        assert await stack.metric("storage", "todoke_held", service="storage") >= 1
+        await until(lambda: _says_held(stack), "a hold that the metrics show")
         await stack.restart("routing")
         async with Traffic(stack).flowing() as traffic:
             await traffic.until_collected(10)
@@ -117,6 +117,10 @@ async def test_a_message_that_cannot_be_judged_goes_on_once_its_cause_is_gone(st
             assert await recipient.fetch_file(message_id, 1) == picture(name)
             await recipient.receipt(message_id, [file.sha256 or "" for file in arrived.files])
         assert not (await client.message(message_id)).held
+
+
+async def _says_held(stack: Stack) -> bool:
+    return await stack.metric("storage", "todoke_held", service="storage") >= 1
 
 
 async def _holds(stack: Stack, service: str, message_id: UUID, state: str) -> bool:
