@@ -1,12 +1,12 @@
 """One product, one browser for all tests of the screens; a context of its own for each."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from tests.screens.browsing import CHROMIUM, SWITCHES, Desk, Office, violations
 from tests.screens.posting import Post
@@ -17,6 +17,7 @@ SECONDS_MAX = 120
 """A page on a busy machine; the first test also waits for the product."""
 
 PageOf = Callable[..., Page]
+OPEN_PAGES = pytest.StashKey[list[Page]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,6 +31,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.long)
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(SECONDS_MAX))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that failed shows what its pages showed."""
+    report = yield
+    if report.failed and call.when == "call":
+        for page in item.stash.get(OPEN_PAGES, []):
+            try:
+                report.sections.append((f"the page at {page.url}", page.locator("body").aria_snapshot(timeout=1000)))
+            except Error as gone:
+                report.sections.append((f"the page at {page.url}", gone.message))
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -70,18 +86,20 @@ def post(desk: Desk) -> Iterator[Post]:
 
 
 @pytest.fixture
-def page_of(desk: Desk) -> Iterator[PageOf]:
+def page_of(request: pytest.FixtureRequest, desk: Desk) -> Iterator[PageOf]:
     """`page_of(office)`: a page of a browser of its own, logged in as this office or colleague (None: as nobody).
 
     `fresh` makes a session that the test may end; otherwise tests share one per office. `js`, `width` and whatever
     Playwright's `new_context` takes go to the browser.
     """
+    pages = request.node.stash[OPEN_PAGES] = []
     with ExitStack() as open_browsers:
 
         def page_of(office: str | Office | None = None, *, fresh: bool = False, **options: object) -> Page:
             cookies = desk.cookies(office, fresh=fresh) if office is not None else None
             context = open_browsers.enter_context(desk.context(cookies=cookies, **options))  # type: ignore[arg-type]
-            return context.new_page()
+            pages.append(context.new_page())
+            return pages[-1]
 
         yield page_of
 

@@ -1,5 +1,6 @@
 """How a session ends: the warning, its two buttons, a page that is sent too late, tokens that end meanwhile."""
 
+import re
 from collections.abc import Callable
 
 import httpx
@@ -43,7 +44,8 @@ def test_after_25_minutes_a_dialog_warns_and_going_on_keeps_the_session(
 def test_escape_is_the_harmless_button_and_the_other_one_logs_out(page_of: PageOf, desk: Desk) -> None:
     page = page_of(OFFICE, fresh=True)
     warned(page, desk)
-    page.keyboard.press("Escape")
+    with page.expect_response("**/session/on"):
+        page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
     desk.age(cookie_of(page), 26)
     page.clock.fast_forward(26 * MINUTES)
@@ -84,13 +86,15 @@ def test_asking_how_long_it_lasts_does_not_make_it_last(desk: Desk) -> None:
         assert client.get("/session/left").json()["seconds"] > 1700
 
 
-def test_a_page_that_asks_by_itself_does_not_make_the_session_last(page_of: PageOf, desk: Desk) -> None:
+def test_a_page_that_reads_itself_anew_does_not_make_the_session_last(page_of: PageOf, desk: Desk) -> None:
     page = page_of(OFFICE, fresh=True)
+    anything = 'retry: 500\nevent: list-changed\ndata: {"message_id": ""}\n\n'
+    page.route(re.compile(r"/live\?"), lambda stream: stream.fulfill(content_type="text/event-stream", body=anything))
     page.goto("/received")
     desk.age(cookie_of(page), 20)
-    with page.expect_response("**/received/news*") as asked:
-        page.evaluate("window.todoke.count()")
-    assert asked.value.ok
+    with page.expect_response(lambda one: one.request.resource_type == "fetch" and one.url.endswith("/received")) as it:
+        pass
+    assert it.value.ok
     assert page.request.get("/session/left").json()["seconds"] <= 600
     page.reload()  # that was a person
     assert page.request.get("/session/left").json()["seconds"] > 1700
