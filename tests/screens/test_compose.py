@@ -5,7 +5,7 @@ from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.screens.conftest import PageOf
 from tests.screens.papers import HELPER, MANAGER, RENTAL, confirm, drop, fresh_sequence, paper, pdf, photo, plan, spoilt
@@ -21,6 +21,31 @@ def compose(page: Page) -> None:
     """An empty page of S-15."""
     page.goto("/compose")
     expect(page.locator("main")).to_have_attribute("data-screen", "S-15")
+
+
+class Waiting:
+    """Holds the requests of a route back until the test lets them go."""
+
+    def __init__(self) -> None:
+        self._held: list[Route] = []
+        self._open = False
+
+    def __call__(self, route: Route) -> None:
+        if self._open:
+            route.continue_()
+        else:
+            self._held.append(route)
+
+    def until_asked(self, page: Page) -> None:
+        """Until the page has asked for the first time."""
+        while not self._held:
+            page.wait_for_timeout(20)
+
+    def go_on(self) -> None:
+        """Let go what was held, and hold nothing any more."""
+        self._open = True
+        for route in self._held:
+            route.continue_()
 
 
 def sent_titles(page: Page) -> str:
@@ -184,6 +209,41 @@ def test_s15_sets_that_are_mixed_can_be_opened_as_a_sheet(page_of: PageOf) -> No
     expect(page.locator("main")).to_have_attribute("data-screen", "S-17")
     for number in (one, other):
         expect(page.locator("main tbody tr").filter(has_text=number)).to_have_count(1)
+
+
+def test_s15_6_files_and_words_that_come_faster_than_the_server_are_all_kept(page_of: PageOf, axe: Axe) -> None:
+    """While a file is under way the clerk drops the next one and goes on writing: nobody else has saved before."""
+    page, text, under_way = page_of(MANAGER), f"急いで {uuid4().hex[:8]}", Waiting()
+    compose(page)
+    page.route(re.compile(r"/files$"), under_way)
+    page.locator(CSV).set_input_files(plan(HELPER))
+    under_way.until_asked(page)
+    page.locator(OTHERS).set_input_files([pdf()])
+    page.get_by_label("メッセージ：").fill(text)
+    page.wait_for_timeout(400)  # typing is checked after 300 ms
+    under_way.go_on()
+    expect(page.locator("#pdf .td-filecard")).to_have_count(1)
+    expect(page.locator("#csv .td-filecard")).to_have_count(3)
+    expect(page.get_by_role("heading", name="送れます")).to_be_visible()
+    expect(page.get_by_text("E-404")).to_have_count(0)
+    axe(page)
+    page.reload()
+    expect(page.get_by_label("メッセージ：")).to_have_value(text)
+
+
+def test_s15_7_a_press_on_send_while_the_check_is_under_way_sends(page_of: PageOf) -> None:
+    """The button that was pressed is another one after the check: it is still sending that was meant, not keeping."""
+    page, under_way = page_of(MANAGER), Waiting()
+    compose(page)
+    drop(page, plan(HELPER), CSV)
+    expect(page.get_by_role("heading", name="送れます")).to_be_visible()
+    page.route(re.compile(r"/check$"), under_way)
+    page.get_by_label("メッセージ：").fill(f"すぐに {uuid4().hex[:8]}")
+    under_way.until_asked(page)
+    page.get_by_role("button", name="送信", exact=True).click()
+    under_way.go_on()
+    confirm(page)
+    expect(page.get_by_role("heading", name="送信しました")).to_be_visible(timeout=40_000)
 
 
 def test_s16_2_of_two_browsers_the_second_is_told_and_both_versions_stay(page_of: PageOf, axe: Axe, shot: Shot) -> None:

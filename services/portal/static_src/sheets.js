@@ -186,86 +186,95 @@
 
   for (const form of all("form[data-live]")) {
     let timer = 0;
-    let running = null;
-    let again = false;
+    let turn = Promise.resolve();
+    let asked = 0;
+    let checking = false;
     let changed = false;
+    let left = false;
 
-    const ask = async (action, files) => {
+    /* One after the other: each names the version that the one before it has made. `more` goes along with the form. */
+    const ask = (action, more = [], sent = () => {}) => {
       clearTimeout(timer);
-      if (running) {
-        again = true;
-        await running;
-        if (!files && !again) return;
-      }
-      again = false;
-      const body = new FormData(form);
-      if (!files) body.delete("files");
-      const findings = document.getElementById("findings");
-      findings.setAttribute("aria-busy", "true");
-      changed = false;
-      running = fetch(action, {
-        method: "POST",
-        body,
-        headers: { "Todoke-Form": form.elements._form.value, "Todoke-Live": "1" },
-      })
-        .then(async (answer) => {
-          const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-          if (answer.redirected || !page.getElementById("compose")) {
-            if (answer.redirected) location.assign(answer.url);
-            else document.documentElement.replaceWith(document.importNode(page.documentElement, true));
-            return;
-          }
-          if (location.pathname !== new URL(form.action).pathname.replace("/save", "")) {
-            history.replaceState(null, "", new URL(form.action).pathname.replace("/save", ""));
-          }
-          for (const field of all("input[type=file]", form)) if (files) field.value = "";
-          replace(page);
-        })
-        .catch(() => {
-          changed = true;
+      const check = action === form.dataset.live;
+      if (check && checking) return; /* the one that waits its turn will take what is there then */
+      if (check) checking = true;
+      asked += 1;
+      turn = turn
+        .then(() => {
+          if (check) checking = false;
+          return left ? undefined : post(action, more, sent);
         })
         .finally(() => {
-          running = null;
-          const now = document.getElementById("findings");
-          if (now) now.removeAttribute("aria-busy");
-          for (const box of all(".td-drop[aria-busy]", form)) box.removeAttribute("aria-busy");
+          asked -= 1;
         });
-      await running;
-      if (again) await ask(form.dataset.live, false);
+    };
+    const post = async (action, more, sent) => {
+      const body = new FormData(form);
+      body.delete("files");
+      for (const [name, value] of more) body.append(name, value);
+      document.getElementById("findings").setAttribute("aria-busy", "true");
+      changed = false;
+      try {
+        const answer = await fetch(action, {
+          method: "POST",
+          body,
+          headers: { "Todoke-Form": form.elements._form.value, "Todoke-Live": "1" },
+        });
+        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        if (answer.redirected || !page.getElementById("compose")) {
+          left = true;
+          if (answer.redirected) location.assign(answer.url);
+          else document.documentElement.replaceWith(document.importNode(page.documentElement, true));
+          return;
+        }
+        if (location.pathname !== new URL(form.action).pathname.replace("/save", "")) {
+          history.replaceState(null, "", new URL(form.action).pathname.replace("/save", ""));
+        }
+        sent();
+        replace(page);
+      } catch {
+        changed = true;
+      } finally {
+        const now = document.getElementById("findings");
+        if (now) now.removeAttribute("aria-busy");
+        if (asked === 1) for (const box of all(".td-drop[aria-busy]", form)) box.removeAttribute("aria-busy");
+      }
     };
 
     form.addEventListener("input", (event) => {
       if (event.target.type === "file") return;
       changed = true;
       clearTimeout(timer);
-      timer = setTimeout(() => ask(form.dataset.live, false), TYPING_MS);
+      timer = setTimeout(() => ask(form.dataset.live), TYPING_MS);
     });
     setInterval(() => {
-      if (changed && !running) ask(form.dataset.live, false);
+      if (changed && !asked) ask(form.dataset.live);
     }, KEEP_MS);
     form.addEventListener("submit", (event) => {
-      const action = event.submitter ? event.submitter.formAction : form.action;
-      if (/\/(files|remove\/[^/]+|forget|undo)$/.test(new URL(action).pathname)) {
+      const button = event.submitter;
+      const action = button ? button.formAction : form.action;
+      const path = new URL(action).pathname;
+      if (path.endsWith("/files") && button) {
         event.preventDefault();
-        if (event.submitter && event.submitter.name) {
-          const hidden = document.createElement("input");
-          hidden.type = "hidden";
-          hidden.name = event.submitter.name;
-          hidden.value = event.submitter.value;
-          form.append(hidden);
-          ask(action, false).finally(() => hidden.remove());
-        } else {
-          ask(action, action.endsWith("/files"));
-        }
-        return;
-      }
-      clearTimeout(timer);
-      if (running) {
+        const field = document.querySelector(`[data-sends="${button.id}"]`);
+        const files = field.files; /* another list as soon as something else is chosen */
+        ask(action, [...files].map((file) => ["files", file]), () => {
+          if (field.files === files) field.value = "";
+        });
+      } else if (/\/(remove\/[^/]+|forget|undo)$/.test(path)) {
+        event.preventDefault();
+        ask(action, button && button.name ? [[button.name, button.value]] : []);
+      } else {
+        clearTimeout(timer);
+        if (!asked) return;
         /* What is being kept now has to be there first: the page would otherwise be older than its own draft. */
         event.preventDefault();
-        const button = event.submitter;
-        const send = () => form.requestSubmit(button && button.isConnected ? button : undefined);
-        running.then(send, send);
+        turn.then(() => {
+          if (left) return;
+          const same = all("button").find((each) => each.form === form && each.formAction === action);
+          if (!button) form.requestSubmit();
+          else if (same && !same.disabled) form.requestSubmit(same); /* it may be another one than before */
+        });
       }
     }, true);
   }
