@@ -18,6 +18,7 @@ from services.process import PARENT_PIPE
 from todoke import engines
 
 READY_SECONDS_MAX = 60.0
+LOG_BYTES_MAX = 64 * 1024 * 1024
 RESTART_PAUSE_SECONDS = 1.0
 END_SECONDS_MAX = 15.0
 CHILDREN = ("web", "work")
@@ -76,7 +77,7 @@ class Supervisor:
         logs = self.home / "logs"
         logs.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "services", "serve", "--home", str(self.home), "--role", name]
-        with (logs / f"{name}.log").open("ab") as log:
+        with _log(logs / f"{name}.log").open("ab") as log:
             self._children[name] = subprocess.Popen(  # noqa: S603 (our own program, no argument from outside)
                 [*command, "--port", str(self.port), "--no-ground"],
                 stdin=subprocess.PIPE,
@@ -163,6 +164,13 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+
+
+def _log(file: Path) -> Path:
+    """A child's log; a long one is put aside when the child starts, and the one put aside before it goes."""
+    if file.exists() and file.stat().st_size > LOG_BYTES_MAX:
+        file.replace(file.with_suffix(".log.1"))
+    return file
 
 
 def _answers(url: str) -> bool:

@@ -14,6 +14,7 @@ import yaml
 
 from todoke.engines import kafka
 from todoke.events import SERVICES, topic_of, topic_settings
+from todoke.relay.metrics import Metrics
 from todoke.relay.problem import Problem
 from todoke.relay.settings import Settings
 from tools import apidocs
@@ -23,6 +24,7 @@ from . import sources
 _COMPOSE = sources.ROOT / "docker-compose.yml"
 _DOCKERFILE = sources.ROOT / "Dockerfile"
 _CADDYFILE = sources.ROOT / "deploy" / "Caddyfile"
+_WATCH = sources.ROOT / "deploy" / "watch"
 
 _Front = list[tuple[str | None, list[str]]]
 
@@ -232,3 +234,25 @@ def test_hadolint_has_nothing_to_say() -> None:
     said = subprocess.run([program, _DOCKERFILE], capture_output=True, text=True, check=False)
     assert said.stdout + said.stderr == ""
     assert said.returncode == 0
+
+
+_SHOWN_AS = ("", "_total", "_count", "_sum", "_bucket")
+
+
+def _metrics_of(text: str) -> set[str]:
+    return set(re.findall(r"\btodoke_[a-z_]+", text))
+
+
+def test_alerts_and_dashboard_ask_for_metrics_that_there_are() -> None:
+    alerts = yaml.safe_load((_WATCH / "alerts.yml").read_text(encoding="utf-8"))
+    board = json.loads((_WATCH / "dashboard.json").read_text(encoding="utf-8"))
+    rules = [rule for group in alerts["groups"] for rule in group["rules"]]
+    assert all(rule["annotations"]["summary"] and rule["labels"]["severity"] in ("page", "warn") for rule in rules)
+    asked = _metrics_of(" ".join(rule["expr"] for rule in rules))
+    drawn = _metrics_of(" ".join(target["expr"] for panel in board["panels"] for target in panel["targets"]))
+    there = {metric.name + end for metric in Metrics().registry.collect() for end in _SHOWN_AS}
+    assert asked | drawn <= there
+    worrying = _metrics_of((sources.ROOT / "docs" / "operating.md").read_text(encoding="utf-8").split("## Who asks")[0])
+    quiet = {"todoke_outbox_rows", "todoke_lag_events", "todoke_reconciling"}  # beside another one that is watched
+    watched = {name.removesuffix(end) for name in asked for end in _SHOWN_AS[1:]} | asked
+    assert {name.removesuffix("_total") for name in worrying - quiet} <= watched

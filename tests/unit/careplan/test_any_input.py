@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -103,3 +105,23 @@ def test_a_hostile_megabyte_ends_within_the_limit_of_a_test(name: str, data: byt
     report = careplan.check_unit([DataFile(name, data)], Context(*offices))
     assert report.findings
     assert len(report.findings) <= careplan.FINDINGS_MAX
+
+
+@pytest.mark.parametrize(("name", "data"), HOSTILE.values(), ids=HOSTILE)
+def test_four_times_the_size_takes_no_more_than_its_size_explains(name: str, data: bytes) -> None:
+    """Steps that grow with the square of the size would take sixteen times as long."""
+    quarter = data[: len(data) // 4]
+    assert _seconds(name, data) < 8 * _seconds(name, quarter) + 0.05
+
+
+def _seconds(name: str, data: bytes) -> float:
+    """The least CPU time of three checks, in seconds."""
+    parsed = careplan.parse_name(name)
+    assert parsed
+    offices = (OfficeFacts(parsed.sender_office, frozenset()), OfficeFacts(parsed.recipient_office, frozenset()))
+    taken = []
+    for _ in range(3):
+        began = time.process_time()
+        careplan.check_unit([DataFile(name, data)], Context(*offices))
+        taken.append(time.process_time() - began)
+    return min(taken)
