@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from services.portal.apis import Api
+from services.portal.console import next_port
 from services.portal.forms import Csrf
 from services.portal.frame import Frames
 from services.portal.kept import Likings, Memos, Searches
@@ -11,9 +12,13 @@ from services.portal.making import making
 from services.portal.pages import Assets, Pages
 from services.portal.portal import Portal
 from services.portal.screens import (
+    applying,
     bulk,
     bulk_row,
     compose,
+    console_entry,
+    console_notices,
+    console_offices,
     drafts,
     entry,
     fetching,
@@ -23,9 +28,11 @@ from services.portal.screens import (
     live,
     messages,
     received,
+    registering,
     sent,
     staying,
     top,
+    usage,
     withdrawing,
 )
 from services.portal.visitors import Visitors
@@ -53,7 +60,7 @@ def build(runtime: Runtime) -> Service:
         routers=(
             *entry.routers(portal, made.runs.leaving),
             first.router(portal),
-            staying.router(portal),
+            *staying.routers(portal),
             top.router(portal),
             received.router(portal),
             sent.router(portal),
@@ -67,8 +74,17 @@ def build(runtime: Runtime) -> Service:
             bulk_row.router(portal, made),
             bulk.router(portal, made),
             files.router(portal),
+            usage.router(portal),
+            applying.router(portal),
         ),
-        operator_routers=(files.router(portal),),
+        operator_routers=(
+            console_entry.router(portal),
+            staying.console_router(portal),
+            registering.router(portal),
+            console_offices.router(portal),
+            console_notices.router(portal),
+            files.router(portal),
+        ),
         timers=(
             Timer("sessions", SWEEP_SECONDS, portal.sessions.sweep),
             Timer("drafts", SWEEP_SECONDS, made.sweeper.sweep),
@@ -85,6 +101,7 @@ def _stop(portal: Portal) -> Callable[[], Awaitable[None]]:
     async def stop() -> None:
         await portal.live.close()
         await portal.api.close()
+        await portal.operator_api.close()
 
     return stop
 
@@ -93,6 +110,7 @@ def _portal(runtime: Runtime) -> Portal:
     settings, ports = runtime.settings.portal, runtime.ports
     secret = runtime.secrets.hmac_key(PORTAL_SECRET_LABEL)
     api = Api(settings.api or runtime.settings.address, secret)
+    operator_api = Api(settings.operator_api or next_port(runtime.settings.address), secret)
     sessions = WebSessions(runtime.db, runtime.seal, runtime.secrets, ports.ids, settings.idle_minutes)
     visitors = Visitors(sessions, api, ports.clock)
     assets = Assets()
@@ -102,6 +120,7 @@ def _portal(runtime: Runtime) -> Portal:
         sessions=sessions,
         visitors=visitors,
         api=api,
+        operator_api=operator_api,
         csrf=Csrf(runtime.secrets.hmac_key("portal/form")),
         pages=Pages(assets, {"settings": settings, "version": VERSION}),
         assets=assets,

@@ -10,7 +10,7 @@ from fastapi import Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from services.portal import shown, told, wording
+from services.portal import console, shown, told, usage, wording
 
 FOLDER = Path(str(resources.files("services.portal"))) / "static"
 
@@ -56,7 +56,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters.update({**shown.FILTERS, **told.FILTERS})
+        self._environment.filters.update({**shown.FILTERS, **told.FILTERS, **usage.FILTERS, **console.FILTERS})
         self._environment.globals.update(static=assets.path, say=wording.say, **values)
 
     def page(self, template: str, values: Mapping[str, Any], status: int = 200) -> Response:

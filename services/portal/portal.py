@@ -9,7 +9,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from services.portal.apis import Api
+from services.portal.apis import Api, SessionSlot
+from services.portal.console import Operator
 from services.portal.forms import CSRF_FIELD, CSRF_HEADER, FIELDS_BYTES_MAX, Csrf, Form, Posted, read_form
 from services.portal.frame import Frame, Frames, plain_frame
 from services.portal.kept import Likings, Memos, Searches
@@ -20,7 +21,7 @@ from services.portal.rules import place_within
 from services.portal.troubles import Troubles
 from services.portal.visitors import Visitor, Visitors
 from services.portal.websessions import Held, Kind, Owner, WebSession, WebSessions
-from todoke.client import NotLoggedIn, Unreachable
+from todoke.client import ClientError, NotLoggedIn, Unreachable
 from todoke.relay.clock import Clock, Ids
 from todoke.relay.limits import Limits
 from todoke.relay.network import Networks
@@ -46,6 +47,15 @@ UPLOAD = multipart_body("_form", "files")
 FIRST = "/first"
 """The only page while a password must be changed (S-08)."""
 
+USAGE = "/usage"
+"""利用状況Webサイト, where the office itself logs in."""
+
+_WHILE_PASSWORD_WAITS: Mapping[Kind, tuple[str, ...]] = {
+    "office": (FIRST, "/logout"),
+    "usage": (f"{USAGE}{FIRST}", f"{USAGE}/logout"),
+}
+"""Where one is led while a password must be changed, and where one may go besides."""
+
 UNATTENDED = "Todoke-Unattended"
 """The header by which a page says that it asks by itself, with nobody at the screen."""
 
@@ -65,6 +75,7 @@ class Portal:
     sessions: WebSessions
     visitors: Visitors
     api: Api
+    operator_api: Api
     csrf: Csrf
     pages: Pages
     assets: Assets
@@ -109,23 +120,38 @@ class Portal:
 
         return guard
 
-    def usage_visitor(self) -> Guard:
+    def usage_visitor(self, *, used: bool = True) -> Guard:
         """A guard for 利用状況Webサイト: the office itself."""
 
         async def guard(request: Request) -> Visitor:
-            return await self._visitor(request, "usage", used=True)
+            return await self._visitor(request, "usage", used=used)
 
         return guard
 
-    async def _visitor(self, request: Request, kind: Kind, *, used: bool) -> Visitor:
+    def operator(self, *, used: bool = True) -> Callable[[Request], Awaitable[Operator]]:
+        """A guard for the operators' console."""
+
+        async def guard(request: Request) -> Operator:
+            web, cookie = await self._alive(request, "operator", used=used)
+            client = self.operator_api.client(SessionSlot(None), self.browser_of(request))
+            return Operator(web, client, self.csrf.token(cookie))
+
+        return guard
+
+    async def _alive(self, request: Request, kind: Kind, *, used: bool) -> tuple[WebSession, str]:
         cookie = self.cookie(request, kind)
         web = await self.sessions.find(kind, cookie, used=used) if cookie else None
         if web is None or not web.alive:
             raise Elsewhere(await self._way_in(request, kind, web))
+        return web, cookie
+
+    async def _visitor(self, request: Request, kind: Kind, *, used: bool) -> Visitor:
+        web, cookie = await self._alive(request, kind, used=used)
         found = await self.visitors.of(web, self.csrf.token(cookie), self.browser_of(request))
         request.state.visitor = found
-        if found.session.must_change and request.url.path not in (FIRST, "/logout") and kind == "office":
-            raise Elsewhere(FIRST)
+        only = _WHILE_PASSWORD_WAITS[kind]
+        if found.session.must_change and request.url.path not in only:
+            raise Elsewhere(only[0])
         return found
 
     # --- pages -------------------------------------------------------------------------------------------------
@@ -161,6 +187,13 @@ class Portal:
     ) -> Response:
         """A page without the frame of an office: logins, goodbyes, errors."""
         return self.pages.page(template, {"screen": screen, "title": title, "csrf": csrf, **values}, status)
+
+    def console_page(
+        self, operator: Operator, template: str, *, screen: str, title: str, status: int = 200, **values: Any
+    ) -> Response:
+        """A page of the operators' console in its frame."""
+        known = {"operator": operator, "csrf": operator.csrf, "now": self.clock.now(), "here": "offices"}
+        return self.pages.page(template, {"screen": screen, "title": title, **known, **values}, status)
 
     def _values(self, visitor: Visitor, screen: str, title: str, **values: Any) -> dict[str, Any]:
         return {"screen": screen, "title": title, "csrf": visitor.csrf, "visitor": visitor, **values}
@@ -227,10 +260,10 @@ class Portal:
         )
         self.set_cookie(response, owner.kind, cookie)
 
-    async def end_earlier(self, request: Request) -> None:
+    async def end_earlier(self, request: Request, kind: Kind = "office") -> None:
         """End the session that this browser had before a new login: nobody could reach it any more to end it."""
-        cookie = self.cookie(request, "office")
-        web = await self.sessions.find("office", cookie, used=False) if cookie else None
+        cookie = self.cookie(request, kind)
+        web = await self.sessions.find(kind, cookie, used=False) if cookie else None
         if web is not None and web.alive:
             with contextlib.suppress(NotLoggedIn, Unreachable):
                 await self.end(await self.visitors.of(web, "", self.browser_of(request)))
@@ -248,6 +281,20 @@ class Portal:
         await self.sessions.end(visitor.web.id)
         with contextlib.suppress(NotLoggedIn, Unreachable):
             await visitor.client.logout()
+
+    async def end_operator(self, operator: Operator) -> None:
+        """End an operator's session here and at the API, as `end` does."""
+        await self.sessions.end(operator.web.id)
+        with contextlib.suppress(ClientError):
+            await operator.client.operator_logout(operator.token)
+
+    async def end_earlier_operator(self, request: Request) -> None:
+        """End the console session that this browser had before a new login."""
+        cookie = self.cookie(request, "operator")
+        web = await self.sessions.find("operator", cookie, used=False) if cookie else None
+        if web is not None and web.alive:
+            client = self.operator_api.client(SessionSlot(None), self.browser_of(request))
+            await self.end_operator(Operator(web, client, ""))
 
     async def visitor_without_browser(self, session_id: UUID) -> Visitor | None:
         """The visitor whose work goes on after the page was closed; None once the session has ended."""

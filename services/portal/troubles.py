@@ -1,6 +1,6 @@
 """S-39: every error as a page that says what happened, what to do, and a number to tell on the telephone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -53,7 +53,7 @@ class Troubles:
         told = _told(trouble, reference)
         log = self._portal.log.error if told.status >= HTTPStatus.INTERNAL_SERVER_ERROR else self._portal.log.info
         log("screen_fails", error=type(trouble).__name__, at=_innermost(trouble), reference=reference)
-        response = self._shown(request, told, reference)
+        response = self._shown(request, kind, told, reference)
         if told.retry_seconds is not None:
             response.headers["Retry-After"] = str(told.retry_seconds)
         return response
@@ -62,10 +62,10 @@ class Troubles:
         """The page for an address that nothing is at."""
         return dressed(self._bare(Told(404, say("E-600")), reference_now()))
 
-    def _shown(self, request: Request, told: Told, reference: str) -> Response:
+    def _shown(self, request: Request, kind: "Kind", told: Told, reference: str) -> Response:
         visitor = getattr(request.state, "visitor", None)
         if visitor is None or visitor.slot.session is None or visitor.web.kind != "office":
-            return self._bare(told, reference)
+            return self._bare(told, reference, kind)
         values = {
             "screen": "S-39",
             "title": "エラー",
@@ -74,12 +74,21 @@ class Troubles:
             "frame": plain_frame(visitor, ""),
             "told": told,
             "reference": reference,
+            "home": _OFFICE_WAY_BACK[1],
         }
         return self._portal.pages.page("trouble.html", values, told.status)
 
-    def _bare(self, told: Told, reference: str) -> Response:
+    def _bare(self, told: Told, reference: str, kind: "Kind" = "office") -> Response:
+        layout, home = _WAYS_BACK.get(kind, _OFFICE_WAY_BACK)
         return self._portal.bare_page(
-            "trouble_bare.html", screen="S-39", title="エラー", status=told.status, told=told, reference=reference
+            "trouble_bare.html",
+            screen="S-39",
+            title="エラー",
+            status=told.status,
+            told=told,
+            reference=reference,
+            layout=layout,
+            home=home,
         )
 
     async def _over(self, request: Request, kind: "Kind") -> Response:
@@ -105,6 +114,13 @@ def _told(trouble: Exception, reference: str) -> Told:
             return told()
     return Told(500, say("E-699", reference=reference))
 
+
+_OFFICE_WAY_BACK = ("entry.html", ("/", "トップへ戻る"))
+_WAYS_BACK: Mapping["Kind", tuple[str, tuple[str, str]]] = {
+    "usage": ("usage_entry.html", ("/usage", "利用状況へ戻る")),
+    "operator": ("console_entry.html", ("/operator/offices", "事業所の一覧へ戻る")),
+}
+"""The layout of a page of an error, where it leads back to, and what the button of that says."""
 
 _PLAIN: tuple[tuple[tuple[type[Exception], ...], Callable[[], Told]], ...] = (
     ((Unreachable, Unreadable, Transient), lambda: Told(503, of_code("TDK-ENGINE-AWAY"), RETRY_SECONDS)),

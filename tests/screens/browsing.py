@@ -113,11 +113,17 @@ class Desk:
 
     @contextmanager
     def context(
-        self, *, js: bool = True, width: int = 1366, cookies: dict[str, str] | None = None, **options: Any
+        self,
+        *,
+        js: bool = True,
+        width: int = 1366,
+        cookies: dict[str, str] | None = None,
+        base: str | None = None,
+        **options: Any,
     ) -> Iterator[BrowserContext]:
-        """A browser of its own: no cookie, cache or page of another test."""
+        """A browser of its own: no cookie, cache or page of another test. `base`: another listener than the public."""
         context = self._browser.new_context(
-            base_url=self.url,
+            base_url=base or self.url,
             java_script_enabled=js,
             viewport={"width": width, "height": HEIGHTS[width]},
             locale="ja-JP",

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from tests.screens.browsing import CHROMIUM, SWITCHES, Desk, Office, violations
+from tests.screens.operating import Operators, console
 from tests.screens.posting import Post
 from tests.spine.product import Product
 
@@ -85,6 +86,14 @@ def post(desk: Desk) -> Iterator[Post]:
         yield made
 
 
+@pytest.fixture(scope="session")
+def operators(desk: Desk) -> Iterator[Operators]:
+    """An operator who is logged in."""
+    made = Operators.logged_in(desk)
+    with made.client:
+        yield made
+
+
 @pytest.fixture
 def page_of(request: pytest.FixtureRequest, desk: Desk) -> Iterator[PageOf]:
     """`page_of(office)`: a page of a browser of its own, logged in as this office or colleague (None: as nobody).
@@ -102,6 +111,26 @@ def page_of(request: pytest.FixtureRequest, desk: Desk) -> Iterator[PageOf]:
             return pages[-1]
 
         yield page_of
+
+
+@pytest.fixture(scope="session")
+def console_cookies(desk: Desk) -> dict[str, str]:
+    """A session of the operators' console, for all tests that do not end it."""
+    with console(desk) as client:
+        return dict(client.cookies.items())
+
+
+@pytest.fixture
+def console_of(page_of: PageOf, desk: Desk, console_cookies: dict[str, str]) -> PageOf:
+    """`console_of()`: a page that is logged in to the console; options as `page_of`."""
+
+    def console_of(**options: object) -> Page:
+        page = page_of(base=desk.product.demo["operator"]["url"], **options)
+        for name, value in console_cookies.items():
+            page.context.add_cookies([{"name": name, "value": value, "url": desk.url}])
+        return page
+
+    return console_of
 
 
 @pytest.fixture

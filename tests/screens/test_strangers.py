@@ -11,7 +11,9 @@ import pytest
 from fastapi.routing import APIRoute
 
 from tests.screens.browsing import Desk, proof_of
+from tests.screens.operating import WORD, Operators
 from todoke.client import Client
+from todoke.client.ops_shapes import Audience, NewNotice
 from tools import apidocs
 
 SENDER, RECIPIENT, STRANGER = "9970100018", "9970100117", "9970100414"
@@ -26,6 +28,7 @@ NOBODYS: Mapping[str, str] = {
     "row": "01900000-0000-7000-8000-000000000003",
     "run": "01900000-0000-7000-8000-000000000004",
     "word": "01900000-0000-7000-8000-000000000005",
+    "notice": "01900000-0000-7000-8000-000000000006",
     "action": "remove",
 }
 """A value for each parameter of a path that names nothing at all; a new parameter gets one here and in `foreign`."""
@@ -51,8 +54,11 @@ def screens() -> list[tuple[str, str, bool]]:
 
 
 @pytest.fixture(scope="module")
-def foreign(desk: Desk) -> Mapping[str, str]:
-    """What others have: a message of two other offices, a draft and a sheet of one of them."""
+def foreign(desk: Desk, operators: Operators) -> Mapping[str, str]:
+    """What others have: a message of two other offices, a draft and a sheet of one of them, a notice to yet others."""
+    elsewhere = Audience(kind="prefectures", values=("どこにもない県",))
+    notice = NewNotice(title="ほかの県へ", text="ほかの県へ", audience=elsewhere)
+    told = operators.client.publish_notice(operators.token, notice, WORD)
     office = desk.office(SENDER)
     with Client(desk.url) as client:
         client.login(office.c_id, office.c_password, office.kj_id, office.kj_password)
@@ -71,6 +77,7 @@ def foreign(desk: Desk) -> Mapping[str, str]:
         "sheet": sheet,
         "row": draft,
         "run": draft,
+        "notice": str(told.id),
     }
 
 
@@ -116,3 +123,35 @@ def test_what_is_posted_under_the_id_of_anothers_draft_touches_it_not(desk: Desk
         page = owner.get(f"/compose/{draft}").text
         assert "よその下書き" not in page
         assert "下書き</textarea>" in page
+
+
+@pytest.mark.parametrize("site", ["/usage", "/operator"])
+def test_every_address_of_the_other_sites_wants_a_session_of_its_own(desk: Desk, site: str) -> None:
+    """An office's session of the portal opens none of them, read or written."""
+    base = desk.url if site == "/usage" else desk.product.demo["operator"]["url"]
+    headers = {"Origin": base, "Sec-Fetch-Site": "same-origin"}
+    tried = 0
+    with httpx.Client(base_url=base, cookies=desk.cookies(STRANGER), headers=headers, timeout=60) as client:
+        for method, path in addresses(site):
+            place = path.format(number=SENDER, act="suspend", notice=NOBODYS["notice"])
+            if place in (f"{site}/login", f"{site}/logged-out"):
+                continue
+            answer = client.request(method, place, data={"_form": "x"} if method == "POST" else None)
+            assert answer.status_code == 303, f"{method} {path}"
+            assert answer.headers["location"].partition("?")[0] == f"{site}/login", f"{method} {path}"
+            tried += 1
+    assert tried >= 8
+
+
+def addresses(site: str) -> list[tuple[str, str]]:
+    """Method and path of every page of a site, on whichever listener."""
+    with ThreadPoolExecutor(1) as thread:
+        services, _ = thread.submit(asyncio.run, apidocs._wired()).result()
+    portal = next(service for service in services if service.name == "portal")
+    return [
+        (method, route.path)
+        for router in (*portal.routers, *portal.operator_routers)
+        for route in router.routes
+        if isinstance(route, APIRoute) and (route.path == site or route.path.startswith(f"{site}/"))
+        for method in sorted(route.methods or ())
+    ]

@@ -39,7 +39,8 @@ class PortalSettings(BaseModel):
 
     `api` and `operator_api` are where it reaches the public API and the operators' (None: `address`, and the port
     after it). `operator` is the name beside 運営, `helpdesk` what is written at the foot of the login, `support_url`
-    the site of questions and answers, `billing_url` that of the national billing system; an empty one is left out.
+    the site of questions and answers, `billing_url` that of the national billing system, `terms_url` the terms of use
+    that an applying office agrees to; an empty one is left out.
     A session ends `idle_minutes` after its last use; the warning comes `warning_minutes` before that.
     """
 
@@ -52,6 +53,7 @@ class PortalSettings(BaseModel):
     helpdesk: str = "ヘルプデスク 0000-00-0000（平日 10時～17時）"
     support_url: str = ""
     billing_url: str = ""
+    terms_url: str = ""
     idle_minutes: int = Field(default=30, ge=1)
     warning_minutes: int = Field(default=5, ge=1)
 

@@ -1,8 +1,6 @@
 """S-01, S-02, S-09: in by two steps, and out."""
 
-import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
@@ -10,28 +8,19 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from services.portal.apis import SessionSlot
 from services.portal.forms import Form, NotOurForm
+from services.portal.logins import Wrong, kj_mistake, refused_login
 from services.portal.portal import Portal
 from services.portal.routes import go
-from services.portal.rules import KJ_ID_LENGTH, begins_with_kj, half_width, is_kj_id, place_within
+from services.portal.rules import begins_with_kj, half_width, place_within
 from services.portal.visitors import Visitor
 from services.portal.websessions import STEP_SECONDS, Held, Owner, WebSession
-from services.portal.wording import Sentence, of_code, of_refusal, say
+from services.portal.wording import Sentence, say
 from todoke.client import ApiError, AsyncClient
 
 NEXT = "next"
 
 Leaving = Callable[[UUID], Awaitable[None]]
 """Called with the id of a web session that is about to end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wrong:
-    """What is wrong with a login form: the sentence, the field it stands under and that takes focus, the status."""
-
-    sentence: Sentence
-    where: str
-    status: int = 422
-    retry_seconds: int | None = None
 
 
 def routers(portal: Portal, leaving_session: Leaving) -> tuple[APIRouter, APIRouter]:
@@ -66,7 +55,7 @@ def _add_first(screens: APIRouter, portal: Portal) -> None:
             try:
                 step = await _stranger(portal, request).login_person(typed, form.text("password"))
             except ApiError as refused:
-                wrong = _refused(refused)
+                wrong = refused_login(refused)
             else:
                 held = Held(step_token=step.step_token, typed_id=typed, wanted=place_within(wanted))
                 response = go("/login/office")
@@ -88,14 +77,14 @@ def _add_second(screens: APIRouter, portal: Portal) -> None:
             return _too_late(portal, request)
         form = await portal.form(request, "step")
         typed = half_width(form.text("user_id")).upper()
-        wrong = _second_mistake(typed, form)
+        wrong = kj_mistake(typed, form.text("password"))
         if wrong is None:
             try:
                 return await _logged_in(portal, request, web, typed, form.text("password"))
             except ApiError as refused:
                 if refused.code in ("TDK-STEP-EXPIRED", "TDK-NO-SESSION"):
                     return _too_late(portal, request)
-                wrong = _refused(refused)
+                wrong = refused_login(refused)
         return _second_page(portal, request, typed=typed, wrong=wrong)
 
     @screens.post("/login/back")
@@ -123,7 +112,9 @@ def _add_logout(screens: APIRouter, portal: Portal, leaving: Leaving) -> None:
 def _add_goodbye(screens: APIRouter, portal: Portal) -> None:
     @screens.get("/logged-out")
     async def logged_out() -> Response:
-        return portal.bare_page("logged_out.html", screen="S-09", title="ログアウト")
+        return portal.bare_page(
+            "logged_out.html", screen="S-09", title="ログアウト", again="/login", layout="entry.html"
+        )
 
 
 async def _half(portal: Portal, request: Request) -> WebSession | None:
@@ -157,23 +148,6 @@ def _first_mistake(typed: str, form: Form) -> Wrong | None:
     if begins_with_kj(typed):
         return Wrong(say("E-101"), "user_id")
     return None if form.text("password") else Wrong(say("E-113"), "password")
-
-
-def _second_mistake(typed: str, form: Form) -> Wrong | None:
-    if not is_kj_id(typed):
-        number = say("E-104", n=len(typed)) if len(typed) != KJ_ID_LENGTH or not begins_with_kj(typed) else None
-        return Wrong(number or of_code("TDK-LOGIN-FAILED"), "user_id")
-    return None if form.text("password") else Wrong(say("E-113"), "password")
-
-
-def _refused(refused: ApiError) -> Wrong:
-    """A pair that is wrong, or locked. Raises the refusal again when it is about something else."""
-    if refused.code == "TDK-LOCKED":
-        seconds = int(refused.retry_after or 60)
-        return Wrong(of_code("TDK-LOCKED", minutes=math.ceil(seconds / 60)), "password", 429, seconds)
-    if refused.code == "TDK-LOGIN-FAILED":
-        return Wrong(of_refusal(refused), "password")
-    raise refused
 
 
 def _too_late(portal: Portal, request: Request) -> Response:

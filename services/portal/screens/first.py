@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from services.portal.forms import Form
+from services.portal.first import changed_password
 from services.portal.portal import FIRST, Portal
 from services.portal.routes import go
 from services.portal.visitors import Visitor
-from services.portal.wording import Sentence, of_refusal, say
+from services.portal.wording import Sentence, of_refusal
 from todoke.client import ApiError
 from todoke.client.shapes import MailTarget, NotificationSettings, Secret
 
@@ -49,16 +49,8 @@ def _add_passwords(screens: APIRouter, portal: Portal) -> None:
         must_change = visitor.session.must_change
         if not must_change:
             return go(MAIL)
-        wrong = _mistakes(form)
-        if not wrong:
-            try:
-                await visitor.client.change_password(must_change[0], form.text("old"), form.text("new"))
-            except ApiError as refused:
-                wrong = _refused(refused)
-            else:
-                await visitor.client.refresh()
-                return go(FIRST)
-        return _password_page(portal, visitor, wrong)
+        wrong = await changed_password(visitor, must_change[0], form)
+        return _password_page(portal, visitor, wrong) if wrong else go(FIRST)
 
 
 def _add_mail(screens: APIRouter, portal: Portal) -> None:
@@ -94,25 +86,6 @@ def _add_contact(screens: APIRouter, portal: Portal) -> None:
         del visitor
         await portal.form(request)
         return go(READY)
-
-
-def _mistakes(form: Form) -> Mapping[str, Sentence]:
-    """What can be seen without asking: field → sentence."""
-    if not form.text("old"):
-        return {"old": say("E-113")}
-    if not form.text("new"):
-        return {"new": say("E-113")}
-    if form.text("new") != form.text("again"):
-        return {"again": say("E-115")}
-    return {}
-
-
-def _refused(refused: ApiError) -> Mapping[str, Sentence]:
-    if refused.code in ("TDK-PASSWORD-WRONG", "TDK-LOCKED"):
-        return {"old": of_refusal(refused)}
-    if refused.number == "E-108":
-        return {"new": of_refusal(refused)}
-    raise refused
 
 
 def _password_page(portal: Portal, visitor: Visitor, wrong: Mapping[str, Sentence]) -> Response:

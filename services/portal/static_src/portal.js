@@ -101,6 +101,7 @@
      have been used meanwhile, so the server is asked before anybody is warned. */
   function staying(dialog) {
     const warning = Number(dialog.dataset.warningSeconds);
+    const site = dialog.dataset.site;
     let timer = 0;
 
     const later = (seconds) => {
@@ -110,7 +111,7 @@
     async function ask() {
       let answer;
       try {
-        answer = await fetch("/session/left", { headers: { Accept: "application/json" }, redirect: "manual" });
+        answer = await fetch(`${site}/session/left`, { headers: { Accept: "application/json" }, redirect: "manual" });
       } catch {
         return later(30); /* offline: nothing is lost by waiting */
       }
@@ -129,12 +130,12 @@
     }
     function over() {
       /* Whoever keeps drafts does so before this, every 20 seconds. */
-      location.assign(`/login?ended=1&next=${encodeURIComponent(location.pathname + location.search)}`);
+      location.assign(`${site}/login?ended=1&next=${encodeURIComponent(location.pathname + location.search)}`);
     }
     const stays = dialog.querySelector("[data-stays]");
     async function stay() {
       const headers = { "Todoke-Form": stays.dataset.stays };
-      const answer = await fetch("/session/on", { method: "POST", headers, redirect: "manual" });
+      const answer = await fetch(`${site}/session/on`, { method: "POST", headers, redirect: "manual" });
       if (!answer.ok) return over();
       dialog.close();
       told((await answer.json()).seconds);
@@ -144,7 +145,36 @@
     later(Number(dialog.dataset.idleSeconds) - warning);
   }
 
+  /* Dialogs that the server opened: without a script they lie over the page, here they are modal. Esc is the harmless
+     button (data-focus), or leads to data-back. */
+  function openedByServer(within) {
+    for (const dialog of all("dialog[data-modal]", within)) {
+      dialog.close();
+      dialog.addEventListener("cancel", (event) => {
+        event.preventDefault();
+        if (!dialog.hasAttribute("data-holds")) {
+          const ok = dialog.querySelector("[data-focus]");
+          if (ok) ok.click();
+          else if (dialog.dataset.back) location.assign(dialog.dataset.back);
+        }
+      });
+      window.todoke.open(dialog);
+      const wrong = dialog.querySelector("[autofocus]");
+      if (wrong) wrong.focus();
+    }
+  }
+
+  /* 印刷: only a browser with scripts can be told to. */
+  function prints(within) {
+    for (const button of all("[data-prints]", within)) {
+      button.hidden = false;
+      button.addEventListener("click", () => window.print());
+    }
+  }
+
   function begin(within) {
+    openedByServer(within);
+    prints(within);
     passwords(within);
     kept(within);
     copies(within);

@@ -299,21 +299,6 @@
   }
   if (document.querySelector("[data-again]")) setTimeout(look, LOOK_MS);
 
-  /* --- dialogs that the server opened ---------------------------------------------------------------------------------- */
-
-  for (const dialog of all("dialog[data-modal]")) {
-    dialog.close();
-    dialog.addEventListener("cancel", (event) => {
-      event.preventDefault();
-      if (!dialog.hasAttribute("data-holds")) {
-        const ok = dialog.querySelector("[data-focus]");
-        if (ok) ok.click();
-        else if (dialog.dataset.back) location.assign(dialog.dataset.back);
-      }
-    });
-    window.todoke.open(dialog);
-  }
-
   const running = document.querySelector("dialog[data-run]");
   if (running) {
     const said = document.getElementById("progress-said");

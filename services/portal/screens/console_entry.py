@@ -1,0 +1,118 @@
+"""S-70: operators log in to their console with a password and a code, on their own listener; and out."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from services.portal.apis import SessionSlot
+from services.portal.console import CONSOLE, OFFICES, Operator
+from services.portal.forms import Form, NotOurForm
+from services.portal.logins import Wrong, refused_login
+from services.portal.portal import Portal
+from services.portal.routes import go
+from services.portal.rules import half_width, place_within
+from services.portal.websessions import Held, Owner
+from services.portal.wording import Sentence, say
+from todoke.client import ApiError
+
+LOGIN = f"{CONSOLE}/login"
+
+
+def router(portal: Portal) -> APIRouter:
+    """The way in and out."""
+    screens = portal.router("operator")
+
+    @screens.get(LOGIN)
+    async def login(request: Request) -> Response:
+        told = say("E-114") if "ended" in request.query_params else None
+        return _page(portal, request, wanted=request.query_params.get("next", ""), told=told)
+
+    @screens.post(LOGIN)
+    async def log_in(request: Request) -> Response:
+        try:
+            form = await portal.form(request, "operator")
+        except NotOurForm:
+            return _page(portal, request, told=say("E-604"), status=403)
+        typed, wanted = half_width(form.text("user_id")), form.text("next")
+        wrong = _mistake(typed, form)
+        if wrong is None:
+            try:
+                return await _logged_in(portal, request, typed, form)
+            except ApiError as refused:
+                wrong = refused_login(refused)
+        return _page(portal, request, wanted=wanted, typed=typed, wrong=wrong)
+
+    @screens.get(CONSOLE)
+    async def begin(operator: Annotated[Operator, Depends(portal.operator())]) -> Response:
+        del operator
+        return go(OFFICES)
+
+    @screens.post(f"{CONSOLE}/logout")
+    async def logout(request: Request, operator: Annotated[Operator, Depends(portal.operator())]) -> Response:
+        await portal.form(request, "operator")
+        await portal.end_operator(operator)
+        response = go(f"{CONSOLE}/logged-out")
+        portal.drop_cookie(response, "operator")
+        response.headers["Clear-Site-Data"] = '"cache"'  # so that going back shows nothing
+        return response
+
+    @screens.get(f"{CONSOLE}/logged-out")
+    async def logged_out() -> Response:
+        return portal.bare_page(
+            "logged_out.html", screen="S-09", title="ログアウト", again=LOGIN, layout="console_entry.html"
+        )
+
+    return screens
+
+
+async def _logged_in(portal: Portal, request: Request, typed: str, form: Form) -> Response:
+    """Password and code are judged together: which of them was wrong is told to nobody."""
+    client = portal.operator_api.client(SessionSlot(None), portal.browser_of(request))
+    answer = await client.operator_login(typed, form.text("password"), half_width(form.text("totp")))
+    response = go(_within(form.text("next")))
+    await portal.end_earlier_operator(request)
+    held = Held(operator_token=answer.access_token)
+    await portal.begin(response, Owner("operator", user_id=typed), held, answer.expires_in)
+    return response
+
+
+def _mistake(typed: str, form: Form) -> Wrong | None:
+    if not typed:
+        return Wrong(say("E-112"), "user_id")
+    if not form.text("password"):
+        return Wrong(say("E-113"), "password")
+    return None if form.text("totp").strip() else Wrong(say("E-125"), "totp")
+
+
+def _within(wanted: str) -> str:
+    """A page of the console."""
+    place = place_within(wanted, OFFICES)
+    return place if place.startswith(f"{CONSOLE}/") else OFFICES
+
+
+def _page(
+    portal: Portal,
+    request: Request,
+    *,
+    wanted: str = "",
+    typed: str = "",
+    wrong: Wrong | None = None,
+    told: Sentence | None = None,
+    status: int = 200,
+) -> Response:
+    cookie = portal.cookie(request, "operator") or portal.ids.secret(32).hex()
+    response = portal.bare_page(
+        "console_login.html",
+        screen="S-70",
+        title="運用ログイン",
+        csrf=portal.csrf.token(cookie),
+        status=wrong.status if wrong else status,
+        wrong=wrong,
+        typed=typed,
+        told=told,
+        wanted=place_within(wanted, ""),
+    )
+    portal.set_cookie(response, "operator", cookie)
+    if wrong is not None and wrong.retry_seconds is not None:
+        response.headers["Retry-After"] = str(wrong.retry_seconds)
+    return response

@@ -1,0 +1,143 @@
+"""S-77: what operators tell offices: written, looked at once more, published, withdrawn."""
+
+from typing import Annotated
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from careplan import SERVICE_TYPES
+from services.portal.announcing import TEXT_CHARACTERS_MAX, TITLE_CHARACTERS_MAX, Announcing, announcing
+from services.portal.console import CONSOLE, Operator, lacking, refused_form, word_of
+from services.portal.forms import Form
+from services.portal.portal import Portal
+from services.portal.routes import go
+from services.portal.wording import Sentence, say
+from todoke.client import ApiError
+from todoke.client.ops_shapes import Word
+
+NOTICES = f"{CONSOLE}/notices"
+PAGE = 50
+
+DONE = {"published": "S-PUBLISHED", "withdrawn": "S-WITHDRAWN"}
+"""`?done=…` → the sentence of what was just done."""
+
+
+def router(portal: Portal) -> APIRouter:
+    """The list, the form, and withdrawing."""
+    screens = portal.router("operator")
+    _add_list(screens, portal)
+    _add_form(screens, portal)
+    _add_one(screens, portal)
+    return screens
+
+
+def _add_list(screens: APIRouter, portal: Portal) -> None:
+    @screens.get(NOTICES)
+    async def notices(
+        request: Request,
+        operator: Annotated[Operator, Depends(portal.operator())],
+        cursor: str | None = None,
+    ) -> Response:
+        page = await operator.client.operator_notices(operator.token, limit=PAGE, cursor=cursor)
+        done = DONE.get(request.query_params.get("done", ""))
+        return portal.console_page(
+            operator,
+            "console_notices.html",
+            screen="S-77",
+            title="お知らせの管理",
+            here="notices",
+            notices=page.items,
+            after=f"{NOTICES}?{urlencode({'cursor': page.next})}" if page.next else None,
+            told=say(done) if done else None,
+        )
+
+
+def _add_form(screens: APIRouter, portal: Portal) -> None:
+    @screens.get(f"{NOTICES}/new")
+    async def form(operator: Annotated[Operator, Depends(portal.operator())]) -> Response:
+        return _form_page(portal, operator, announcing(Form(())))
+
+    @screens.post(f"{NOTICES}/new")
+    async def confirm(request: Request, operator: Annotated[Operator, Depends(portal.operator())]) -> Response:
+        posted = await portal.form(request, "operator")
+        filled = announcing(posted)
+        if posted.text("back"):
+            return _form_page(portal, operator, filled)
+        mistakes = filled.mistakes()
+        return _form_page(portal, operator, filled, mistakes, sure=not mistakes)
+
+    @screens.post(NOTICES)
+    async def publish(request: Request, operator: Annotated[Operator, Depends(portal.operator())]) -> Response:
+        filled = announcing(await portal.form(request, "operator"))
+        mistakes = filled.mistakes()
+        if not mistakes:
+            try:
+                await operator.client.publish_notice(operator.token, filled.notice(), filled.word)
+            except ApiError as refused:
+                mistakes = [("title", refused_form(refused))]
+            else:
+                return go(f"{NOTICES}?done=published")
+        return _form_page(portal, operator, filled, mistakes)
+
+
+def _add_one(screens: APIRouter, portal: Portal) -> None:
+    @screens.get(f"{NOTICES}/{{notice}}")
+    async def one(notice: UUID, operator: Annotated[Operator, Depends(portal.operator())]) -> Response:
+        return await _notice_page(portal, operator, notice)
+
+    @screens.post(f"{NOTICES}/{{notice}}/withdraw")
+    async def withdraw(
+        notice: UUID, request: Request, operator: Annotated[Operator, Depends(portal.operator())]
+    ) -> Response:
+        word = word_of(await portal.form(request, "operator"))
+        wrong = lacking(word)
+        if wrong is None:
+            try:
+                await operator.client.withdraw_notice(operator.token, notice, word)
+            except ApiError as refused:
+                wrong = refused_form(refused)
+            else:
+                return go(f"{NOTICES}?done=withdrawn")
+        return await _notice_page(portal, operator, notice, word, wrong)
+
+
+async def _notice_page(
+    portal: Portal, operator: Operator, notice: UUID, word: Word | None = None, wrong: Sentence | None = None
+) -> Response:
+    found = await operator.client.operator_notice(operator.token, notice)
+    return portal.console_page(
+        operator,
+        "console_notice.html",
+        screen="S-77",
+        title="お知らせの管理",
+        here="notices",
+        status=422 if wrong else 200,
+        notice=found,
+        word=word,
+        wrong=wrong,
+    )
+
+
+def _form_page(
+    portal: Portal,
+    operator: Operator,
+    filled: Announcing,
+    mistakes: list[tuple[str, Sentence]] | None = None,
+    *,
+    sure: bool = False,
+) -> Response:
+    return portal.console_page(
+        operator,
+        "console_announce.html",
+        screen="S-77",
+        title="お知らせの作成",
+        here="notices",
+        status=422 if mistakes else 200,
+        filled=filled,
+        mistakes=mistakes or [],
+        sure=sure,
+        service_types=SERVICE_TYPES,
+        title_max=TITLE_CHARACTERS_MAX,
+        text_max=TEXT_CHARACTERS_MAX,
+    )
