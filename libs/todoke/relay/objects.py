@@ -11,7 +11,6 @@ import base64
 import dataclasses
 import hashlib
 import hmac
-import io
 import re
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -47,6 +46,9 @@ IDLE_SECONDS_MAX = 30.0
 
 SHORT_BODY_BYTES_MAX = 512 * 1024
 """Up to this size a body is hashed and written in one go; longer ones would hold up the event loop."""
+
+PIECE_BYTES = 64 * 1024
+"""So much of a longer body is handed to the connection at a time."""
 
 LISTED_AT_ONCE = 1000
 """Entries of one page of a listing, the most that S3 answers."""
@@ -232,7 +234,9 @@ class Objects:
     async def _request(self, method: str, key: str, headers: Mapping[str, str], data: bytes | None) -> _Answer:
         path = f"/{self._settings.bucket}/{quote(key, safe='/-_.~')}"
         signed = self._signer.headers(method, path, headers, self._clock.now() + self._ahead)
-        body = io.BytesIO(data) if data is not None and len(data) > SHORT_BODY_BYTES_MAX else data
+        body: bytes | AsyncIterator[memoryview] | None = data
+        if data is not None and len(data) > SHORT_BODY_BYTES_MAX:
+            body, signed["content-length"] = _pieces(data), str(len(data))
         url = URL(self._base + path, encoded=True)
         async with self._session.request(method, url, headers=signed, data=body, allow_redirects=False) as response:
             content = await response.read()
@@ -271,6 +275,13 @@ def _cause(error: Exception) -> str:
 def _code(content: bytes) -> str:
     found = _CODE.search(content)
     return found[1].decode() if found else "none"
+
+
+async def _pieces(data: bytes) -> AsyncIterator[memoryview]:
+    """A long body as it goes out; what aiohttp makes of a `BytesIO` holds all of it a second time."""
+    whole = memoryview(data)
+    for start in range(0, len(data), PIECE_BYTES):
+        yield whole[start : start + PIECE_BYTES]
 
 
 def _require(answer: _Answer, *expected: int) -> None:
