@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import typst
+from fontTools.ttLib import TTFont
 
 from services.registry.secrets import CAPITALS, CLASSES, DIGITS, SIGNS, SMALL
 from todoke.relay.clock import JAPAN
@@ -31,6 +32,9 @@ REIWA_BEGAN = date(2019, 5, 1)
 _REIWA_ZERO = 2018
 _FONTS = ("noto-cjk-sans-jp-regular", "noto-cjk-sans-jp-bold")
 _TEMPLATE = "letter.typ"
+
+GETA = "〓"
+"""What typesetters put for a character that their fonts lack: an office whose name has one gets its letter too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +83,16 @@ def _head(character: str) -> str:
     return next((HEADS[kind] for kind in CLASSES if character in kind), BLANK)
 
 
+def shown(text: str) -> str:
+    """A text as the letter's fonts can set it: in PDF/UA-1 nothing may be what they lack (ISO 14289-1, 7.21.8)."""
+    known = _characters()
+    return "".join(each if each in known else GETA for each in text)
+
+
 def _contents(letter: Letter) -> dict[str, Any]:
     return {
         "title": TITLE,
-        "to": letter.name,
+        "to": shown(letter.name),
         "issued_on": japanese_era(letter.issued_on),
         "issuer": letter.issuer,
         "opening": "介護給付費等の電子請求に際し、下記のとおり登録いたしましたので、ご連絡いたします。",
@@ -110,7 +120,7 @@ def _contents(letter: Letter) -> dict[str, Any]:
 
 
 def _fact(label: str, text: str, weight: str = "regular") -> dict[str, str]:
-    return {"label": label, "text": text, "weight": weight}
+    return {"label": label, "text": shown(text), "weight": weight}
 
 
 @functools.cache
@@ -121,5 +131,19 @@ def _template() -> bytes:
 @functools.cache
 def _fonts() -> typst.Fonts:
     """The two fonts of the packages, and none of this machine."""
-    folders = [Path(str(distribution(name).locate_file(name.replace("-", "_")))) for name in _FONTS]
-    return typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=folders)
+    return typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=_folders())
+
+
+@functools.cache
+def _characters() -> frozenset[str]:
+    """The characters that both fonts have, and the selectors that choose among forms of one (Unicode section 23.4)."""
+    tables = []
+    for path in (path for folder in _folders() for path in folder.glob("*.otf")):
+        with TTFont(path, lazy=True) as font:
+            tables.append(frozenset(font.getBestCmap()))
+    selectors = frozenset((*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
+    return frozenset(map(chr, frozenset.intersection(*tables) | selectors))
+
+
+def _folders() -> list[Path]:
+    return [Path(str(distribution(name).locate_file(name.replace("-", "_")))) for name in _FONTS]

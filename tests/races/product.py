@@ -14,7 +14,6 @@ from datetime import date, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -146,9 +145,6 @@ class Product:
             )
         finally:
             await shared.close()
-        database = urlsplit(self.dsn).path.lstrip("/")
-        async with administrator(self.dsn) as db:
-            await db.execute(f'GRANT CREATE ON DATABASE "{database}" TO projection_owner')
 
     def _wait_until_ready(self) -> None:
         end = time.monotonic() + READY_SECONDS_MAX

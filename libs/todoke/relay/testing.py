@@ -123,10 +123,13 @@ async def fresh_database(admin: str, secrets_of: Secrets, services: Sequence[str
     stale. Yields its DSN (the administrator's).
     """
     sql = queries("todoke.relay", "testing.sql")
-    template = await _template(admin, secrets_of, services or services_with_schema())
+    services = services or services_with_schema()
+    template = await _template(admin, secrets_of, services)
     name = f"t_{secrets.token_hex(8)}"
     async with administrator(admin) as db:
         await db.execute(await sql.clone_statement(db, name=name, template=template))
+        for service in services:
+            await db.execute(await sql.grant_statement(db, name=name, service=service))
     try:
         yield _with_database(admin, name)
     finally:

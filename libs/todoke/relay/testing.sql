@@ -14,6 +14,10 @@ SELECT format('CREATE DATABASE %I TEMPLATE template0 ENCODING ''UTF8''', :name::
 -- The statement that copies a database.
 SELECT format('CREATE DATABASE %I TEMPLATE %I STRATEGY FILE_COPY', :name::text, :template::text);
 
+-- name: grant_statement$
+-- The statement that lets a service make schemas in a copied database: a copy has none of the grants on its model.
+SELECT format('GRANT CREATE ON DATABASE %I TO %I', :name::text, :service || '_owner');
+
 -- name: drop_statement$
 -- The statement that removes a database with whoever still uses it.
 SELECT format('DROP DATABASE IF EXISTS %I WITH (FORCE)', :name::text);

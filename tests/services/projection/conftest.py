@@ -45,7 +45,7 @@ from todoke.relay.manifest import (
     seal_text,
 )
 from todoke.relay.objects import ObjectExists
-from todoke.relay.postgres import Database, Statements, administrator
+from todoke.relay.postgres import Database, Statements
 from todoke.relay.seal import Binding, epoch_of
 from todoke.relay.service import Shared
 from todoke.relay.settings import S3Settings
@@ -238,8 +238,6 @@ def read_set(engines: Any, run_home: Path) -> str:
         async with contextlib.AsyncExitStack() as stack:
             secrets = secrets_of_home(run_home, manual_ports())
             dsn = await stack.enter_async_context(fresh_database(engines.postgres, secrets, ["projection"]))
-            async with administrator(dsn) as db:  # a copied database has none of the grants on its model
-                await db.execute(f'GRANT CREATE ON DATABASE "{dsn.rpartition("/")[2]}" TO projection_owner')
             stack.pop_all()  # it goes with the server of this run
             return dsn
 

@@ -272,3 +272,22 @@ async def test_a_refused_office_reads_why_and_may_apply_again(registry: Registry
     assert (own["application"]["state"], own["application"]["answer"]) == ("refused", "番号をご確認ください。")
     assert (own["c_id"], own["licence_until"]) == (None, None)
     assert (await registry.post("/v1/office/application", session, wish)).status_code == 201
+
+
+def test_a_character_that_the_fonts_lack_does_not_keep_an_office_from_its_letter() -> None:
+    odd = Letter(
+        kj_id="KJ139970100612",
+        number=NEW["number"],
+        name="ひびき\ue000訪問介護",
+        phone=NEW["phone"],
+        fax=NEW["fax"],
+        address="練習県葛\U000e0100町😀1番",
+        password=PASSWORD,
+        certificate_secret=PASSWORD[:20],
+        issued_on=date(2026, 11, 4),
+        issuer="届け",
+        usage_address="https://todoke.example/usage",
+    )
+    shown = "".join(texts(pdf_of(odd)))
+    assert "ひびき〓訪問介護" in shown
+    assert "町〓1番" in shown
