@@ -113,7 +113,7 @@ class Supervisor:
             return
         lines = [
             f"届け Todoke is ready after {seconds:.1f} s: {self.address}   (Ctrl-C stops it)",
-            f"  the portal: {self.address}/   the API: {self.address}/v1",
+            f"  the portal: {self.address}/   利用状況Webサイト: {self.address}/usage   the API: {self.address}/v1",
         ]
         if self._demo:
             document = json.loads((self.home / "demo.json").read_text(encoding="utf-8"))
@@ -122,7 +122,7 @@ class Supervisor:
                 lines.append(f"  {one['number']}  {one['name']}")
                 lines.append(f"      {one['c_id']} {one['c_password']}   {one['kj_id']} {one['kj_password']}")
             operator = document["operator"]
-            lines.append(f"  operator {operator['url']}  {operator['user_id']} {operator['password']}")
+            lines.append(f"  operator {operator['url']}/operator  {operator['user_id']} {operator['password']}")
             lines.append(f"      totp secret {operator['totp_secret']}")
         print("\n".join(lines), flush=True)  # noqa: T201
 
