@@ -3,6 +3,7 @@
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from careplan import SERVICE_TYPES
 from services.portal.console import lacking, word_of
@@ -14,10 +15,16 @@ from todoke.relay.clock import JAPAN
 TITLE_CHARACTERS_MAX = 100
 TEXT_CHARACTERS_MAX = 10_000
 
+YEARS = range(2001, 2199)
+"""Years whose every moment, in Japan or elsewhere, the API takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Announcing:
-    """A filled-in S-77. `at` is what stands in the field of 掲載日時, Japan time; empty means at once."""
+    """A filled-in S-77. `at` is what stands in the field of 掲載日時, Japan time; empty means at once.
+
+    `key` is what the page that asks whether it is right has drawn for it; empty on the form.
+    """
 
     title: str
     text: str
@@ -27,6 +34,7 @@ class Announcing:
     service_types: tuple[str, ...]
     prefectures: str
     word: Word
+    key: str
 
     @property
     def published_at(self) -> datetime | None:
@@ -44,6 +52,7 @@ class Announcing:
         """What the API is told. Raises `ValueError` where `mistakes` has found one."""
         kind = {"service_types": "service_types", "prefectures": "prefectures"}.get(self.audience, "all")
         return NewNotice(
+            id=UUID(self.key) if self.key else None,
             title=self.title,
             text=self.text,
             published_at=self.published_at,
@@ -65,7 +74,7 @@ class Announcing:
 
     def _has_moment(self) -> bool:
         try:
-            return self.published_at is None or self.published_at.year > 1
+            return self.published_at is None or self.published_at.year in YEARS
         except ValueError:
             return False
 
@@ -82,4 +91,13 @@ def announcing(form: Form) -> Announcing:
         service_types=tuple(code for code in form.all("service_types") if code in SERVICE_TYPES),
         prefectures=form.text("prefectures").strip(),
         word=word_of(form),
+        key=_key(form.text("_key")),
     )
+
+
+def _key(sent: str) -> str:
+    """A key that a page has drawn; none for anything else."""
+    try:
+        return UUID(sent).hex
+    except ValueError:
+        return ""

@@ -77,12 +77,15 @@ VALUES (:office, :kj_id, :password_hash, true, :now)
 ON CONFLICT (office) DO UPDATE
 SET password_hash = excluded.password_hash, must_change = true, password_changed_at = excluded.password_changed_at;
 
--- name: keep_letter!
--- When the letter was made and by whom, and the hash of its second secret; the one before is forgotten.
+-- name: keep_letter$
+-- When the letter was made and by whom, and the hash of its second secret; the one of `before` is forgotten. Answers
+-- when it was made, unless another one was made meanwhile.
 INSERT INTO letter (office, certificate_secret_hash, made_at, made_by)
 VALUES (:office, :certificate_secret_hash, :now, :made_by)
 ON CONFLICT (office) DO UPDATE
-SET certificate_secret_hash = excluded.certificate_secret_hash, made_at = excluded.made_at, made_by = excluded.made_by;
+SET certificate_secret_hash = excluded.certificate_secret_hash, made_at = excluded.made_at, made_by = excluded.made_by
+WHERE letter.made_at IS NOT DISTINCT FROM :before::timestamptz
+RETURNING made_at;
 
 -- name: letter^
 -- When the office's letter was made, and by whom.
@@ -182,10 +185,11 @@ UPDATE notice SET withdrawn_at = coalesce(withdrawn_at, :at) WHERE id = :id;
 
 -- Notices -------------------------------------------------------------------------------------------------------------
 
--- name: insert_notice!
--- A new notice.
+-- name: insert_notice$
+-- A new notice; answers its id unless it is there already.
 INSERT INTO notice (id, title, body, published_at, important, audience, audience_values, state, until, made_by)
-VALUES (:id, :title, :body, :published_at, :important, :audience, :audience_values::text[], :state, :until, :made_by);
+VALUES (:id, :title, :body, :published_at, :important, :audience, :audience_values::text[], :state, :until, :made_by)
+ON CONFLICT (id) DO NOTHING RETURNING id;
 
 -- name: withdraw_notice$
 -- Nobody reads it any more; answers its id unless it was withdrawn before.

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 from uuid import UUID
 
-from todoke.events import Actor, Audience, NoticePublished, NoticeWithdrawn
+from todoke.events import Actor, Audience, NoticePublished, NoticeWithdrawn, OperatorActed
 from todoke.relay.postgres import Tx, queries
 from todoke.relay.problem import Problem
 
@@ -19,8 +19,12 @@ State: TypeAlias = Literal["normal", "slow", "down"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Draft:
-    """A notice as an operator wrote it; without `published_at` it is read at once."""
+    """A notice as an operator wrote it; without `published_at` it is read at once.
 
+    Under an `id` of the caller's it is published once, however often it is asked for.
+    """
+
+    id: UUID | None
     title: str
     text: str
     published_at: datetime | None
@@ -30,15 +34,16 @@ class Draft:
     until: datetime | None
 
 
-async def publish(tx: Tx, draft: Draft, actor: Actor) -> UUID:
+async def publish(tx: Tx, draft: Draft, actor: Actor, acted: OperatorActed) -> UUID:
     """Publish a notice, now or at its time; answers its id. Its words stay in the table.
 
-    Raises `Problem` 422 `TDK-INVALID` when it would end before it begins.
+    One that is there already under its id stays as it is, and nothing is said. Raises `Problem` 422 `TDK-INVALID` when
+    it would end before it begins.
     """
-    notice, published_at = tx.ports.ids.uuid7(), draft.published_at or tx.now
+    notice, published_at = draft.id or tx.ports.ids.uuid7(), draft.published_at or tx.now
     if draft.until is not None and draft.until <= published_at:
         raise Problem("TDK-INVALID", where=[("until", "")])
-    await _affairs.insert_notice(
+    made = await _affairs.insert_notice(
         tx.db,
         id=notice,
         title=draft.title,
@@ -51,6 +56,8 @@ async def publish(tx: Tx, draft: Draft, actor: Actor) -> UUID:
         until=draft.until,
         made_by=actor.id,
     )
+    if made is None:
+        return notice
     tx.say(
         NoticePublished(
             notice_id=notice,
@@ -62,6 +69,7 @@ async def publish(tx: Tx, draft: Draft, actor: Actor) -> UUID:
             actor=actor,
         )
     )
+    tx.say(acted)
     return notice
 
 

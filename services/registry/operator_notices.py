@@ -48,9 +48,11 @@ class NoticeAudience(BaseModel):
 class NewNotice(Word):
     """A notice; without `published_at` it is read at once.
 
-    With a `state` it speaks for the whole system (`/v1/status`) until `until`.
+    With a `state` it speaks for the whole system (`/v1/status`) until `until`. An `id` of the caller's makes it
+    harmless to ask again: a notice that is there under it already is answered as it stands.
     """
 
+    id: UUID | None = None
     title: Annotated[str, line(TITLE_CHARACTERS_MAX)]
     text: Annotated[
         str,
@@ -119,6 +121,7 @@ def operator_notice_routes(access: Access, db: Database, acts: Acts) -> APIRoute
     async def publish_notice(word: NewNotice, operator: Annotated[Operator, Depends(access.operator)]) -> MadeNotice:
         """Publish a notice, at once or at its time."""
         draft = notices.Draft(
+            id=word.id,
             title=word.title,
             text=word.text,
             published_at=word.published_at,
@@ -129,8 +132,7 @@ def operator_notice_routes(access: Access, db: Database, acts: Acts) -> APIRoute
         )
         acted = await acts.noted(operator, word, "notice.publish", "registry")
         async with db.worker() as tx:
-            notice = await notices.publish(tx, draft, actor_of(operator))
-            tx.say(acted)
+            notice = await notices.publish(tx, draft, actor_of(operator), acted)
         return await made(notice)
 
     @router.post("/{notice}/withdraw")

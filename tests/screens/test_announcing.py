@@ -1,5 +1,6 @@
 """S-77: operators tell offices something, now or later, and take it back."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -7,8 +8,9 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.screens.browsing import Desk
+from tests.screens.browsing import Desk, proof_of
 from tests.screens.conftest import PageOf
+from tests.screens.operating import console
 from todoke.client import ApiError, Client
 from todoke.client.office_shapes import ListedNotice
 from todoke.relay.clock import JAPAN
@@ -94,6 +96,21 @@ def test_s77_1_a_notice_dated_tomorrow_is_seen_from_then_on(
     with pytest.raises(ApiError) as gone:
         readers[OFFICE].notice(notice.id)
     assert gone.value.status == 404
+
+
+def test_s00_7_a_notice_sent_twice_from_one_page_is_published_once(desk: Desk, readers: dict[str, Client]) -> None:
+    """A double click without scripts, or the back button: the page holds the key of its notice."""
+    title = f"2回押したお知らせ {uuid4().hex[:8]}"
+    with console(desk) as client:
+        proof = proof_of(client.get("/operator/notices/new").text)
+        written = {"title": title, "text": "本文", "reason": "x", "ticket": "OPS-77", "_form": proof}
+        sure = client.post("/operator/notices/new", data=written).text
+        form = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', sure))
+        answers = [client.post("/operator/notices", data=form).headers["location"] for _ in range(2)]
+        assert answers == ["/operator/notices?done=published"] * 2
+        [notice] = seen(readers[OFFICE], title)
+        withdraw = f"/operator/notices/{notice.id}"
+        assert client.get(f"{withdraw}/withdraw").headers["location"] == withdraw
 
 
 def test_s77_a_notice_reaches_those_it_is_for_and_its_mistakes_are_told(

@@ -69,7 +69,7 @@ def resume_office(core: Core, token: str, number: str, word: shapes.Word) -> Flo
 def make_letter(core: Core, token: str, number: str, word: shapes.Word, issued_on: date | None = None) -> Flow[bytes]:
     """New secrets of the office and the PDF that tells them, this once; earlier ones work no more.
 
-    Raises `ApiError` 404.
+    Raises `ApiError` 404, 409 `TDK-LETTER-THERE` when another one was made at the same time.
     """
     day = None if issued_on is None else issued_on.isoformat()
     ask = Ask("POST", f"{OFFICES}/{segment(number)}/letter", body={**word.model_dump(), "issued_on": day})
@@ -110,7 +110,7 @@ def operator_notice(core: Core, token: str, notice: UUID) -> Flow[shapes.MadeNot
 
 
 def publish_notice(core: Core, token: str, notice: shapes.NewNotice, word: shapes.Word) -> Flow[shapes.MadeNotice]:
-    """Publish a notice, at once or at its time. Raises `ApiError` 422."""
+    """Publish a notice, at once or at its time; under an `id` of its own once only. Raises `ApiError` 422."""
     body = {**notice.model_dump(mode="json"), **word.model_dump()}
     return (yield from _post(core, token, shapes.MadeNotice, NOTICES, body))
 

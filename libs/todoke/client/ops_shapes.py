@@ -299,8 +299,12 @@ class Audience(Shape):
 
 
 class NewNotice(Shape):
-    """A notice to publish; with a `state` it speaks for the whole system until `until`."""
+    """A notice to publish; with a `state` it speaks for the whole system until `until`.
 
+    With an `id` of the caller's it may be published again: it is there once.
+    """
+
+    id: UUID | None = None
     title: str
     text: str
     published_at: datetime | None = None

@@ -101,6 +101,12 @@ def _add_one(screens: APIRouter, portal: Portal) -> None:
                 return go(f"{NOTICES}?done=withdrawn")
         return await _notice_page(portal, operator, notice, word, wrong)
 
+    @screens.get(f"{NOTICES}/{{notice}}/withdraw")
+    async def withdrawing(notice: UUID, operator: Annotated[Operator, Depends(portal.operator())]) -> Response:
+        """Where a refused form stood, asked for again: after a login, or from the bar of addresses."""
+        del operator
+        return go(f"{NOTICES}/{notice}")
+
 
 async def _notice_page(
     portal: Portal, operator: Operator, notice: UUID, word: Word | None = None, wrong: Sentence | None = None
@@ -138,6 +144,7 @@ def _form_page(
         mistakes=mistakes or [],
         sure=sure,
         service_types=SERVICE_TYPES,
+        key=portal.new_key(),
         title_max=TITLE_CHARACTERS_MAX,
         text_max=TEXT_CHARACTERS_MAX,
     )

@@ -96,6 +96,17 @@ async def test_a_withdrawn_notice_is_gone_for_offices_and_stays_for_operators(
     assert kinds == ["NoticePublished", "OperatorActed", "NoticeWithdrawn", "OperatorActed"]
 
 
+async def test_a_notice_published_again_under_its_id_is_there_once(
+    registry: Registry, operators: httpx.AsyncClient
+) -> None:
+    known = {"id": "01990000-0000-7000-8000-0000000000aa"}
+    first, again = await published(operators, **known), await published(operators, **known, title="べつの件名")
+    assert first == again
+    assert [each["title"] for each in (await operators.get(NOTICES)).json()["items"]] == [PLAIN["title"]]
+    kinds = [kind for kind, _ in await registry.events("NoticePublished", "OperatorActed")]
+    assert kinds == ["NoticePublished", "OperatorActed"]
+
+
 async def test_a_notice_that_ends_before_it_begins_is_refused(operators: httpx.AsyncClient) -> None:
     wrong = {"published_at": "2027-01-02T00:00:00Z", "until": "2027-01-01T00:00:00Z", "state": "down"}
     assert (await operators.post(NOTICES, json={**PLAIN, **WORD, **wrong})).status_code == 422

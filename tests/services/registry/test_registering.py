@@ -1,5 +1,6 @@
 """An office from nothing to its first login: registered, its letter, its application, the approval, its person."""
 
+import asyncio
 import io
 from collections.abc import Iterator
 from datetime import date
@@ -184,6 +185,19 @@ async def test_the_same_letter_gives_the_same_bytes_and_a_long_name_still_fits_o
     pdf = pdf_of(letter)
     assert pdf == pdf_of(letter)
     assert len(pypdf.PdfReader(io.BytesIO(pdf)).pages) == 1
+
+
+async def test_of_two_letters_made_at_the_same_time_one_is_made_and_logs_in(
+    registry: Registry, operators: httpx.AsyncClient
+) -> None:
+    """Otherwise the one that is printed could be the one whose secrets work no more."""
+    await registered(operators)
+    path = f"{OFFICES}/{NEW['number']}/letter"
+    answers = await asyncio.gather(*(operators.post(path, json=WORD) for _ in range(2)))
+    made, refused = sorted(answers, key=lambda answer: answer.status_code)
+    assert (made.status_code, refused.status_code, refused.json()["code"]) == (200, 409, "TDK-LETTER-THERE")
+    secret, _ = secrets_of(made.content)
+    assert (await registry.usage("KJ999970100612", secret)).status_code == 200
 
 
 async def test_a_new_letter_ends_the_earlier_one_and_every_session_and_no_secret_is_kept(
