@@ -1,6 +1,7 @@
 """The wiring of the portal."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from services.portal.apis import Api
 from services.portal.console import next_port
@@ -94,6 +95,7 @@ def build(runtime: Runtime) -> Service:
         degraded_without=("kafka", "s3"),
         stop=_stop(portal),
         nowhere=portal.troubles.nowhere,
+        operators_nowhere=partial(portal.troubles.nowhere, "operator"),
     )
 
 

@@ -22,6 +22,9 @@ OFFICES = f"{CONSOLE}/offices"
 
 HTTPS_PORT = 443
 
+FIRST_DAY, LAST_DAY = date(2019, 5, 1), date(2199, 12, 31)
+"""Letters are of 令和, and the API takes no later days."""
+
 
 @dataclass(frozen=True, slots=True)
 class Operator:
@@ -133,12 +136,11 @@ def _plain(typed: str) -> str:
 
 
 def is_day(text: str) -> bool:
-    """Whether a text is a day as fields of days send it."""
+    """Whether a text is a day as fields of days send it, and one that a letter can have."""
     try:
-        date.fromisoformat(text)
+        return FIRST_DAY <= date.fromisoformat(text) <= LAST_DAY
     except ValueError:
         return False
-    return True
 
 
 FILTERS: Mapping[str, object] = {"office_state": office_state}

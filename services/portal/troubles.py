@@ -58,9 +58,9 @@ class Troubles:
             response.headers["Retry-After"] = str(told.retry_seconds)
         return response
 
-    def nowhere(self) -> Response:
-        """The page for an address that nothing is at."""
-        return dressed(self._bare(Told(404, say("E-600")), reference_now()))
+    def nowhere(self, kind: "Kind" = "office") -> Response:
+        """The page for an address that nothing is at, with a way back on the listener of this kind of session."""
+        return dressed(self._bare(Told(404, say("E-600")), reference_now(), kind))
 
     def _shown(self, request: Request, kind: "Kind", told: Told, reference: str) -> Response:
         visitor = getattr(request.state, "visitor", None)

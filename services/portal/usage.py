@@ -15,6 +15,7 @@ from todoke.relay.clock import in_japan
 Line: TypeAlias = Literal["none", "received", "refused", "over", "done"]
 
 NAME_CHARACTERS_MAX = 100
+MAIL_CHARACTERS_MAX = 254
 _MAIL = re.compile(r"[!-?A-~]{1,64}@[0-9A-Za-z.-]+\.[A-Za-z]{2,63}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -118,7 +119,7 @@ def mistakes_of(asked: Asked) -> list[tuple[str, Sentence]]:
     found = (
         ("contact_name", not asked.contact_name, "E-116"),
         ("contact_name", len(asked.contact_name) > NAME_CHARACTERS_MAX, "E-119"),
-        ("mail", not _MAIL.fullmatch(asked.mail), "E-117"),
+        ("mail", len(asked.mail) > MAIL_CHARACTERS_MAX or not _MAIL.fullmatch(asked.mail), "E-117"),
         ("terms", not asked.terms, "E-118"),
     )
     return [(where, say(number)) for where, is_wrong, number in found if is_wrong]

@@ -30,7 +30,8 @@ def log_in(page: Page, desk: Desk, code: str | None = None) -> None:
     page.goto(f"{known['url']}/operator/login")
     page.get_by_label("ユーザID").fill(known["user_id"])
     page.get_by_label("パスワード").fill(known["password"])
-    page.get_by_label("確認コード").fill(code_of(desk) if code is None else code)
+    fresh = code_of(desk)
+    page.get_by_label("確認コード").fill(f"{fresh[:3]} {fresh[3:]}" if code is None else code)  # as telephones show it
     page.get_by_role("button", name="ログイン").click()
 
 
@@ -162,6 +163,26 @@ def test_s07_3_a_page_that_knows_of_no_letter_makes_none_when_there_is_one(desk:
         assert (stale.status_code, "E-127" in stale.text) == (409, True)
     with Client(desk.url) as client:
         client.login_usage(office.kj_id, office.kj_password)
+
+
+def test_s74_what_another_operator_has_decided_meanwhile_is_told(desk: Desk, operators: Operators) -> None:
+    """Its form is gone from the page, so the sentence stands at the top; and no address of a form is a dead end."""
+    office = operators.settled()
+    with Client(desk.url) as client:
+        client.login_usage(office.kj_id, office.kj_password)
+        client.apply_for_licence("new", "港 冬子", "minato@example.jp")
+    place = f"/operator/offices/{office.number}"
+    with console(desk) as client:
+        page = client.get(place).text
+        [application] = set(re.findall(r'name="application" value="([^"]+)"', page))
+        operators.refuse(office.number, "電話番号を確かめてください。")
+        form = {"reason": "x", "ticket": "OPS-1", "application": application, "_form": proof_of(page)}
+        late = client.post(f"{place}/approve", data=form)
+        assert (late.status_code, "この申請は、もう決まっています。" in late.text) == (422, True)
+        for act in ("approve", "letter"):
+            assert client.get(f"{place}/{act}").headers["location"] == place
+        lost = client.get("/", headers={"Accept": "text/html"})
+        assert (lost.status_code, 'href="/operator/offices"' in lost.text) == (404, True)
 
 
 def test_s75_2_a_number_that_is_there_is_shown_and_left_alone(console_of: PageOf, desk: Desk, axe: Axe) -> None:

@@ -34,7 +34,7 @@ from todoke.relay.postgres import DatabaseAway, queries
 from todoke.relay.publisher import Publisher
 from todoke.relay.reconcile import Reconciler
 from todoke.relay.service import Build, Runtime, Service, Shared
-from todoke.relay.web import application
+from todoke.relay.web import Nowhere, application
 from todoke.relay.wire import Protocol
 
 GAUGE_SECONDS = 5.0
@@ -366,11 +366,12 @@ class Host:
         operators.append(
             operator_routes(shared.access, {each.service.name: Operating(each.runtime) for each in self._hosted})
         )
-        nowhere = next((hosted.service.nowhere for hosted in self._hosted if hosted.service.nowhere), None)
+        nowhere = [hosted.service.nowhere for hosted in self._hosted if hosted.service.nowhere]
+        lost = [hosted.service.operators_nowhere for hosted in self._hosted if hosted.service.operators_nowhere]
         networks = Networks(shared.settings.trusted_front, shared.secrets.hmac_key(PORTAL_SECRET_LABEL))
         pace = Pace(shared.access, networks, shared.ports.clock)
 
-        def made(title: str, routers: Sequence[APIRouter]) -> FastAPI:
+        def made(title: str, routers: Sequence[APIRouter], missing: Sequence[Nowhere]) -> FastAPI:
             return application(
                 title,
                 routers,
@@ -378,10 +379,10 @@ class Host:
                 health=self.health,
                 ids=shared.ports.ids,
                 pace=pace,
-                nowhere=nowhere,
+                nowhere=next(iter(missing), None),
             )
 
-        return made("Todoke", public), made("Todoke operators", operators)
+        return made("Todoke", public, nowhere), made("Todoke operators", operators, lost)
 
 
 async def serve(app: FastAPI, *, address: str, port: int, stopping: asyncio.Event) -> None:

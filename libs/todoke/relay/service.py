@@ -72,6 +72,8 @@ class Service:
     inspect: Inspect | None = None
     nowhere: Callable[[], Response] | None = None
     """The page for a browser that asks for an address that nothing is at."""
+    operators_nowhere: Callable[[], Response] | None = None
+    """The same on the operators' listener."""
 
     def hears(self) -> tuple[type[Event], ...]:
         """Every event type its handlers hear."""

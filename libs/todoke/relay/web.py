@@ -149,9 +149,13 @@ async def _on_http(_: Request, error: Exception) -> Response:
     return response
 
 
+_MISSING = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+"""For a person: an address to which only a form is sent is none to look at."""
+
+
 def _browsers_too(nowhere: Nowhere) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def on_http(request: Request, error: Exception) -> Response:
-        is_missing = isinstance(error, HTTPException) and error.status_code == HTTPStatus.NOT_FOUND
+        is_missing = isinstance(error, HTTPException) and error.status_code in _MISSING
         wants_page = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/")
         return nowhere() if is_missing and wants_page else await _on_http(request, error)
 

@@ -66,9 +66,12 @@ def router(portal: Portal) -> APIRouter:
 
 
 async def _logged_in(portal: Portal, request: Request, typed: str, form: Form) -> Response:
-    """Password and code are judged together: which of them was wrong is told to nobody."""
+    """Password and code are judged together: which of them was wrong is told to nobody.
+
+    A code may have a space in its middle, as telephones show it.
+    """
     client = portal.operator_api.client(SessionSlot(None), portal.browser_of(request))
-    answer = await client.operator_login(typed, form.text("password"), half_width(form.text("totp")))
+    answer = await client.operator_login(typed, form.text("password"), "".join(half_width(form.text("totp")).split()))
     response = go(_within(form.text("next")))
     await portal.end_earlier_operator(request)
     held = Held(operator_token=answer.access_token)

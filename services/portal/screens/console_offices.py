@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, timedelta
 from typing import Annotated
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -87,13 +87,15 @@ def _add_letter(screens: APIRouter, portal: Portal) -> None:
         word, day = word_of(form), form.text("issued_on").strip()
         found = await operator.client.operator_office(operator.token, number)
         if _made_at(found) != form.text("made"):
-            return office_page(portal, operator, found, told=say("E-127"), asked="letter", status=409)
+            told = say("E-127")
+            return office_page(portal, operator, found, told=told, asked="letter", word=word, issued_on=day, status=409)
         wrong = lacking(word) or (None if is_day(day) else say("E-124"))
         if wrong is None:
             try:
                 made = await operator.client.make_letter(operator.token, number, word, date.fromisoformat(day))
             except ApiError as refused:
                 wrong = refused_form(refused)
+                found = await operator.client.operator_office(operator.token, number)
             else:
                 headers = {"Content-Disposition": f'attachment; filename="letter-{found.number}.pdf"'}
                 return Response(made, media_type="application/pdf", headers={**headers, "Cache-Control": "no-store"})
@@ -118,7 +120,23 @@ def _add_changes(screens: APIRouter, portal: Portal) -> None:
             else:
                 return go(f"{OFFICES}/{number}?done={done}")
         found = await operator.client.operator_office(operator.token, number)
-        return office_page(portal, operator, found, asked=act, wrong=wrong, word=word, answer=answer)
+        told = None if _offers(found, act) else wrong
+        return office_page(portal, operator, found, told=told, asked=act, wrong=wrong, word=word, answer=answer)
+
+    @screens.get(f"{OFFICES}/{{number}}/{{act}}")
+    async def changing(number: str, act: str, operator: Annotated[Operator, Depends(portal.operator())]) -> Response:
+        """Where a refused form stood, asked for again: after a login, or from the bar of addresses."""
+        del operator
+        if act not in (*ACTS, "letter"):
+            raise NotThere
+        return go(f"{OFFICES}/{quote(number, safe='')}")
+
+
+def _offers(page: OfficePage, act: str) -> bool:
+    """Whether the page has the form of this act, so that what is wrong can stand in it."""
+    if act in ("approve", "refuse"):
+        return page.application is not None and page.application.state == "received"
+    return page.facts.participation == ("suspended" if act == "resume" else "active")
 
 
 async def _approve(operator: Operator, number: str, form: Form, word: Word) -> object:

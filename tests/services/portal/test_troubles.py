@@ -103,13 +103,18 @@ async def test_what_may_succeed_later_says_when(client: httpx.AsyncClient) -> No
 async def test_a_path_that_is_none_is_a_page_for_a_browser_and_a_problem_for_a_program(
     client: httpx.AsyncClient,
 ) -> None:
-    for path in ("/nowhere", "/number/x"):
+    for path in ("/nowhere", "/number/x", "/careless"):
         page = await client.get(path, headers={"Accept": "text/html,*/*"})
         assert (page.status_code, "E-600" in page.text) == (404, True)
         assert page.headers["content-security-policy"].startswith("default-src 'self'")
     for path, accept in (("/nowhere", "application/json"), ("/v1/nowhere", "text/html")):
         program = await client.get(path, headers={"Accept": accept})
         assert json.loads(program.text)["code"] == "TDK-NOT-FOUND"
+
+
+async def test_each_listener_leads_back_to_a_page_of_its_own(portal: Portal) -> None:
+    assert b'href="/"' in portal.troubles.nowhere().body
+    assert b'href="/operator/offices"' in portal.troubles.nowhere("operator").body
 
 
 async def test_a_form_whose_proof_nobody_looked_at_is_a_mistake_of_ours(client: httpx.AsyncClient) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.portal.console import next_port, office_state
+from services.portal.announcing import announcing
+from services.portal.console import is_day, next_port, office_state
 from services.portal.forms import Form
 from services.portal.usage import calendar_day, mistakes_of, read, state_of
 from todoke.client.office_shapes import OwnOffice
@@ -96,6 +97,7 @@ def test_a_form_is_read_as_it_was_meant_and_says_what_is_missing() -> None:
         ("contact_name", " ", "E-116"),
         ("contact_name", "長" * 101, "E-119"),
         ("mail", "haru@", "E-117"),
+        ("mail", f"haru@{'long.' * 50}example.jp", "E-117"),
         ("terms", "", "E-118"),
     ):
         [(where, sentence)] = mistakes_of(read(Form(list({**fields, name: value}.items()))))
@@ -105,6 +107,20 @@ def test_a_form_is_read_as_it_was_meant_and_says_what_is_missing() -> None:
 def test_days_are_those_of_japan() -> None:
     assert calendar_day(datetime(2026, 3, 1, 15, tzinfo=UTC)) == "2026/03/02"
     assert calendar_day(date(2026, 3, 2)) == "2026/03/02"
+
+
+@pytest.mark.parametrize("day", ["", "x", "2019-04-30", "2200-01-01"])
+def test_a_letter_has_no_such_day(day: str) -> None:
+    """The API refuses it too, but not so that the page could say which field is meant."""
+    assert not is_day(day)
+    assert is_day("2019-05-01")
+
+
+@pytest.mark.parametrize("at", ["x", "0001-01-01T00:00", "1999-12-31T23:59", "2200-01-01T00:00"])
+def test_a_notice_has_no_such_moment(at: str) -> None:
+    fields = [("title", "点検"), ("text", "点検"), ("reason", "x"), ("ticket", "OPS-1")]
+    assert [sentence.number for _, sentence in announcing(Form([*fields, ("at", at)])).mistakes()] == ["E-132"]
+    assert announcing(Form([*fields, ("at", "2026-11-04T09:00")])).mistakes() == []
 
 
 @pytest.mark.parametrize(
