@@ -2,6 +2,7 @@
 "use strict";
 
 (() => {
+  const FILE_MS = 5000;
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
   /* 表示: shows a password while it is pressed in. */
@@ -89,13 +90,14 @@
     if (form.method !== "post" || event.defaultPrevented) return;
     form.dataset.sending = "yes";
     form.setAttribute("aria-busy", "true");
+    /* An answer that is a file leaves this page where it is. */
+    if ("file" in form.dataset) setTimeout(() => rest(form), FILE_MS);
   });
-  window.addEventListener("pageshow", () => {
-    for (const form of all("form[data-sending]")) {
-      delete form.dataset.sending;
-      form.removeAttribute("aria-busy");
-    }
-  });
+  window.addEventListener("pageshow", () => all("form[data-sending]").forEach(rest));
+  function rest(form) {
+    delete form.dataset.sending;
+    form.removeAttribute("aria-busy");
+  }
 
   /* The session: a page that nobody touches asks how long it lasts, warns, and says goodbye by itself. Another tab may
      have been used meanwhile, so the server is asked before anybody is warned. */
