@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import re
 import zipfile
 from datetime import datetime, timedelta
 
@@ -14,9 +15,10 @@ from tests.screens.browsing import SECONDS_MAX
 from todoke.relay.clock import JAPAN
 
 MANAGER, HELPER, RENTAL = "9970100018", "9970100117", "9970100216"
+_SERVICES = {HELPER: "11", RENTAL: "17"}
 _SETS = {
-    HELPER: "202407/plan_67_to_provider_a",
-    RENTAL: "202407/plan_67_to_provider_b",
+    HELPER: ("202407/plan_67_to_provider_a", "202407/results_from_provider_a"),
+    RENTAL: ("202407/plan_67_to_provider_b", "202407/results_from_provider_b"),
 }
 expect.set_options(timeout=SECONDS_MAX)
 _COUNT = itertools.count()
@@ -29,14 +31,27 @@ def fresh_sequence() -> str:
     return (_BEGUN + timedelta(seconds=next(_COUNT))).strftime("%Y%m%d%H%M%S")
 
 
-def plan(recipient: str = HELPER, sequence: str | None = None) -> list[FilePayload]:
-    """A whole set (UPHOSOKU, UPPLAN, UPSIKYU) from the manager to a service office."""
-    sequence = sequence or fresh_sequence()
+def plan(recipient: str = HELPER, sequence: str | None = None, service_type: str | None = None) -> list[FilePayload]:
+    """A whole set (UPHOSOKU, UPPLAN, UPSIKYU) from the manager to a service office, of this type of its."""
+    return _made_for(recipient, 0, sequence, service_type)
+
+
+def actuals(sender: str = HELPER, sequence: str | None = None, service_type: str | None = None) -> list[FilePayload]:
+    """The 実績 (UPJSK) of a service office for the manager."""
+    return _made_for(sender, 1, sequence, service_type)
+
+
+def _made_for(office: str, which: int, sequence: str | None, service_type: str | None) -> list[FilePayload]:
+    """A sample under a fresh 連番; an office without samples of its own has the helper's, as those of its services."""
+    owner, sequence = office if office in _SETS else HELPER, sequence or fresh_sequence()
+    before, after = _SERVICES[owner], service_type or _SERVICES[owner]
     found = []
-    for name, data in careplan.sample_sets()[_SETS[recipient]]:
+    for name, data in careplan.sample_sets()[_SETS[owner][which]]:
         parsed = careplan.parse_name(name)
         assert parsed is not None
-        found.append(paper(name.replace(parsed.sequence, sequence), data))
+        name_now = name.replace(parsed.sequence, sequence).replace(f"{owner}_{before}", f"{office}_{after}")
+        theirs = re.sub(rf",{before}(?=\w{{4}},)".encode(), f",{after}".encode(), data)
+        found.append(paper(name_now, theirs.replace(owner.encode(), office.encode())))
     return found
 
 

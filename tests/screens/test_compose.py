@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Callable
+from datetime import date, timedelta
 from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.screens.conftest import PageOf
+from tests.screens.operating import Operators
 from tests.screens.papers import HELPER, MANAGER, RENTAL, confirm, drop, fresh_sequence, paper, pdf, photo, plan, spoilt
 
 Axe = Callable[[Page], None]
@@ -271,6 +273,29 @@ def test_s16_2_of_two_browsers_the_second_is_told_and_both_versions_stay(page_of
     axe(page)
 
 
+@pytest.mark.parametrize("days", [3, 40], ids=["fetching", "reading"])
+def test_s16_3_drafts_stay_readable_after_the_licence(
+    page_of: PageOf, operators: Operators, axe: Axe, days: int
+) -> None:
+    """While one may still fetch, and when one may only read; of certificates nothing depends yet."""
+    office, text = operators.manned("ゆうなぎ訪問介護"), f"期限の前に {uuid4().hex[:8]}\n二行目"
+    page = page_of(office, fresh=True)
+    compose(page)
+    page.get_by_label("メッセージ：").fill(text)
+    drop(page, [pdf("地図.pdf")], OTHERS)
+    page.get_by_role("button", name="一時保存").click()
+    expect(page.get_by_text("下書きに保存しました。")).to_be_visible()
+    operators.set_licence(office.number, (date.today() - timedelta(days=days)).isoformat())  # noqa: DTZ011 (any day that is over)
+    for each in (page, page_of(office, fresh=True)):
+        each.goto("/drafts")
+        row = each.locator("main tbody tr")
+        expect(row).to_contain_text(text.replace("\n", ""))
+        row.get_by_role("link", name="編集").click()
+        expect(each.get_by_label("メッセージ：")).to_have_value(text)
+        expect(each.locator("#pdf .td-filecard")).to_contain_text("地図.pdf")
+        axe(each)
+
+
 def test_s16_drafts_are_removed_brought_back_and_moved_to_the_sheet(page_of: PageOf, axe: Axe) -> None:
     page, number = page_of(MANAGER), fresh_sequence()
     compose(page)
@@ -310,6 +335,17 @@ def test_s20_1_the_first_message_to_a_partner_is_asked_about(page_of: PageOf, ax
     dialog.get_by_role("checkbox").check()
     page.get_by_role("button", name="送信する").click()
     expect(page.get_by_role("heading", name="送信しました")).to_be_visible(timeout=40_000)
+
+
+def test_s09_2_what_was_being_written_at_the_logout_is_among_the_drafts(page_of: PageOf) -> None:
+    page, text = page_of(MANAGER, fresh=True), f"また明日 {uuid4().hex[:8]}"
+    compose(page)
+    page.get_by_label("メッセージ：").fill(text)
+    page.get_by_role("button", name="ログアウト").click()
+    expect(page.get_by_role("heading", name="ログアウトしました")).to_be_visible()
+    again = page_of(MANAGER, fresh=True)
+    again.goto("/drafts")
+    expect(again.locator("main tbody tr").filter(has_text=text)).to_have_count(1)
 
 
 def test_s00_8_what_is_typed_is_kept_when_the_session_ends(page_of: PageOf) -> None:

@@ -35,6 +35,34 @@ def test_s10_1_a_healthy_pipeline_is_told_in_the_words_of_the_manual(page_of: Pa
     expect(page.get_by_text("ただいまシステムは正常稼働中です。")).to_be_visible()
 
 
+def test_s10_2_a_slow_delivery_is_told_in_words_within_half_a_minute(
+    page_of: PageOf, post: Post, desk: Desk, axe: Axe, shot: Shot
+) -> None:
+    """The list is made to say what it would say of a message that has been on its way for two minutes."""
+    message_id = post.send(OTHER, OFFICE, text=f"おそい {uuid4().hex}")
+    page = page_of(OFFICE)
+    page.goto("/")
+    expect(page.get_by_text("利用可能です。")).to_be_visible()
+    on_its_way = (
+        "UPDATE projection_lists.sent SET status = $2, submitted_at = submitted_at - make_interval(mins => $3) "
+        "WHERE message_id = $1"
+    )
+    desk.sql(on_its_way, message_id, "accepted", 2)
+    try:
+        slow = page.get_by_text("利用できますが、お届けに時間がかかっています。")
+        for _ in range(30):
+            page.reload()
+            if slow.is_visible():
+                break
+            page.wait_for_timeout(1000)
+        expect(slow).to_be_visible()
+        expect(page.get_by_text("利用可能です。")).to_have_count(0)
+        axe(page)
+        shot(page, "S-10-top-slow")
+    finally:
+        desk.sql(on_its_way, message_id, "delivered", -2)
+
+
 def test_s10_3_notices_stand_newest_first_with_their_time_and_beginning(
     page_of: PageOf, operators: Operators, axe: Axe, shot: Shot
 ) -> None:

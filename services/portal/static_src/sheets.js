@@ -250,6 +250,14 @@
     setInterval(() => {
       if (changed && !asked) ask(form.dataset.live);
     }, KEEP_MS);
+    for (const leave of all('form[action="/logout"]')) {
+      leave.addEventListener("submit", (event) => {
+        if (!changed && !asked) return;
+        event.preventDefault(); /* what was written in the last moment is kept first */
+        if (changed) ask(form.dataset.live);
+        turn.then(() => leave.submit());
+      });
+    }
     form.addEventListener("submit", (event) => {
       const button = event.submitter;
       const action = button ? button.formAction : form.action;
