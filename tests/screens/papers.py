@@ -16,10 +16,7 @@ from todoke.relay.clock import JAPAN
 
 MANAGER, HELPER, RENTAL = "9970100018", "9970100117", "9970100216"
 _SERVICES = {HELPER: "11", RENTAL: "17"}
-_SETS = {
-    HELPER: ("202407/plan_67_to_provider_a", "202407/results_from_provider_a"),
-    RENTAL: ("202407/plan_67_to_provider_b", "202407/results_from_provider_b"),
-}
+_SETS = {HELPER: "provider_a", RENTAL: "provider_b"}
 expect.set_options(timeout=SECONDS_MAX)
 _COUNT = itertools.count()
 _BEGUN = datetime.now(JAPAN) - timedelta(days=200)
@@ -33,20 +30,25 @@ def fresh_sequence() -> str:
 
 def plan(recipient: str = HELPER, sequence: str | None = None, service_type: str | None = None) -> list[FilePayload]:
     """A whole set (UPHOSOKU, UPPLAN, UPSIKYU) from the manager to a service office, of this type of its."""
-    return _made_for(recipient, 0, sequence, service_type)
+    return _made_for(recipient, "plan_67_to", sequence, service_type)
+
+
+def care_plan(recipient: str = HELPER, sequence: str | None = None) -> list[FilePayload]:
+    """A whole set of forms 1 to 3 (UP1KYO, UP2KYO, UP3KYO, UPHOSOKU) from the manager to a service office."""
+    return _made_for(recipient, "plan_123_to", sequence, None)
 
 
 def actuals(sender: str = HELPER, sequence: str | None = None, service_type: str | None = None) -> list[FilePayload]:
     """The 実績 (UPJSK) of a service office for the manager."""
-    return _made_for(sender, 1, sequence, service_type)
+    return _made_for(sender, "results_from", sequence, service_type)
 
 
-def _made_for(office: str, which: int, sequence: str | None, service_type: str | None) -> list[FilePayload]:
+def _made_for(office: str, kind: str, sequence: str | None, service_type: str | None) -> list[FilePayload]:
     """A sample under a fresh 連番; an office without samples of its own has the helper's, as those of its services."""
     owner, sequence = office if office in _SETS else HELPER, sequence or fresh_sequence()
     before, after = _SERVICES[owner], service_type or _SERVICES[owner]
     found = []
-    for name, data in careplan.sample_sets()[_SETS[owner][which]]:
+    for name, data in careplan.sample_sets()[f"202407/{kind}_{_SETS[owner]}"]:
         parsed = careplan.parse_name(name)
         assert parsed is not None
         name_now = name.replace(parsed.sequence, sequence).replace(f"{owner}_{before}", f"{office}_{after}")

@@ -12,6 +12,7 @@ from tests.screens.papers import (
     HELPER,
     MANAGER,
     RENTAL,
+    care_plan,
     confirm,
     drop,
     fresh_sequence,
@@ -188,6 +189,37 @@ def test_s17_9_small_and_large_letters_are_one_row(page_of: PageOf) -> None:
     [row] = rows(page)
     assert [name.rsplit(".")[-1] for name in row[4].split("\n")] == ["csv", "CSV", "CSV"]
     assert row[6] == UNSENT
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+def test_s17_10_a_thousand_files_are_a_sheet_of_three_hundred_rows_that_can_be_used(page_of: PageOf, axe: Axe) -> None:
+    """How fast it is there on a quiet machine is for the bench to say; here it is whole, and does what it should."""
+    page, numbers = page_of(MANAGER), sequences(300)
+    files = [
+        file
+        for n, number in enumerate(numbers)
+        for file in (plan(HELPER, number) if n % 3 else care_plan(HELPER, number))
+    ]
+    assert len(files) == 1000
+    random.Random(17).shuffle(files)  # noqa: S311 (an order, no secret)
+    sheet(page)
+    drop(page, files)
+    expect(page.locator("tbody tr")).to_have_count(300, timeout=120_000)
+    assert [row[1] for row in rows(page)] == sorted(numbers)
+    expect(page.get_by_text("直すところ 0")).to_be_visible()
+    axe(page)
+    page.get_by_role("button", name="を編集").last.click()
+    page.get_by_label("メッセージ").fill("{月}分です。")
+    page.get_by_role("button", name="更新").click()
+    page.locator("input[name=row]").last.check()
+    page.get_by_role("button", name="コピー", exact=True).click()
+    page.get_by_role("button", name="全選択", exact=True).click()
+    page.get_by_role("button", name="貼り付け").click()
+    expect(page.get_by_text("300行に貼り付けました。")).to_be_visible()
+    assert all(row[2] for row in rows(page))
+    page.get_by_role("button", name="削除", exact=True).click()
+    expect(page.get_by_text("300件を削除しました。")).to_be_visible()
 
 
 def test_s17_11_s00_8_the_sheet_and_what_was_typed_are_there_after_a_new_login(page_of: PageOf) -> None:

@@ -1,7 +1,6 @@
 """Issue 5, section 4: the whole month, as the clerks' manual tells it. The month of the samples is 令和7年9月."""
 
 import io
-import itertools
 import random
 import re
 from collections.abc import Callable
@@ -40,6 +39,9 @@ NEWCOMERS = ("みなみ訪問介護", "きたやま通所介護", "にしき訪�
 SERVICES = {"11": "11: 訪問介護", "15": "15: 通所介護"}
 TEXT = "{事業所名} 御中\nいつもお世話になっております。{月}分の提供票をお送りします。"
 
+WRONG, MISPRINTED = 5, 6
+"""The plan that is taken back and the one with a finding, counted from 0 in the order of the sheet."""
+
 Set = tuple[Clerk, list[FilePayload]]
 Fetch = Callable[..., dict[str, bytes]]
 
@@ -60,18 +62,19 @@ def test_the_whole_month_from_the_plans_to_the_actuals(page_of: PageOf, desk: De
     clerks = [*newcomers, *(sit_down(page_of(), desk.office(number), type_) for number, type_ in PRACTICE.items())]
     sets = [(clerk, plan(clerk.office.number, service_type=clerk.service_type)) for clerk in [*clerks, newcomers[0]]]
     put_on_the_sheet(manager, sets)
-    correct(manager, right=sets[6][1][1])
+    correct(manager, right=sets[MISPRINTED][1][1])
     write_to_everybody(manager)
     sent = send_in_bulk(manager, sets, newcomers)
 
     # One plan was the wrong one: it is taken back before it was fetched, and another is sent.
-    changed = clerks[5]
-    sets[5] = (changed, plan(changed.office.number, service_type=changed.service_type))
-    sent[5] = send_another(manager, changed, taken_back=sent[5], files=sets[5][1])
+    changed = clerks[WRONG]
+    sets[WRONG] = (changed, plan(changed.office.number, service_type=changed.service_type))
+    sent[WRONG] = send_another(manager, changed, taken_back=sent[WRONG], files=sets[WRONG][1])
 
     # Every service office fetches its plans, each in its way; the manager sees 未 turn to 済.
     ways: list[Fetch] = [doing.fetch_all, doing.fetch_one_by_one, doing.fetch_without_javascript]
-    for clerk, fetch in itertools.zip_longest(clerks, ways, fillvalue=doing.fetch_chosen):
+    ways += [doing.fetch_chosen] * len(PRACTICE)
+    for clerk, fetch in zip(clerks, ways, strict=True):
         fetch_plans(
             manager,
             clerk,
@@ -113,7 +116,7 @@ def put_on_the_sheet(manager: Page, sets: list[Set]) -> None:
     """S-17: thirty files in any order; of one the month cannot be."""
     sheet(manager)
     files = [file for _, each in sets for file in each]
-    bad = sets[6][1][1]
+    bad = sets[MISPRINTED][1][1]
     files[files.index(bad)] = paper(bad["name"], bad["buffer"].replace(b",202509,", b",202513,", 1))
     random.Random(9).shuffle(files)  # noqa: S311 (an order, no secret)
     drop(manager, files)
