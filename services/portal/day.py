@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import Literal, TypeAlias
 
 from todoke.client.office_shapes import OwnOffice
@@ -13,6 +13,9 @@ SOON_DAYS = 90
 """What ends in so many days or less is told with what to do (S-10.4)."""
 
 MOVES_MAX = 5
+
+CLAIMS_DAY, CLAIMS_TIME = 10, time(17, 15)
+"""Until then the claims of a month are taken in the next one, by Japan's clock."""
 
 Ending: TypeAlias = Literal["licence", "certificate", "password"]
 Move: TypeAlias = Literal["arrived", "fetched_here", "sent", "fetched_there", "recalled", "failed"]
@@ -30,6 +33,14 @@ class Ends:
     def is_soon(self) -> bool:
         """Whether something has to be done about it."""
         return self.days <= SOON_DAYS
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimsEnd:
+    """The next end of 請求; `days` are left, 0 on the day itself."""
+
+    at: datetime
+    days: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,15 @@ def endings(office: OwnOffice, now: datetime) -> list[Ends]:
     )
     found = [Ends(what, on, (on - today).days) for what, on in days if on is not None]
     return sorted(found, key=lambda ends: ends.on)
+
+
+def claims_end(now: datetime) -> ClaimsEnd:
+    """The next end of 請求: of this month, or of the next one when it is over."""
+    here = in_japan(now)
+    at = datetime.combine(here.replace(day=CLAIMS_DAY), CLAIMS_TIME, here.tzinfo)
+    if here > at:
+        at = at.replace(year=at.year + at.month // 12, month=at.month % 12 + 1)
+    return ClaimsEnd(at, (at.date() - here.date()).days)
 
 
 def last_moves(received: Iterable[Item], sent: Iterable[Item]) -> list[Moved]:

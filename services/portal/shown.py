@@ -73,6 +73,12 @@ def short_moment(at: datetime) -> str:
     return in_japan(at).strftime("%m/%d %H:%M")
 
 
+def weekday_moment(at: datetime) -> str:
+    """`11/10（火）17:15`, Japan time."""
+    here = in_japan(at)
+    return f"{here.month}/{here.day}（{'月火水木金土日'[here.weekday()]}）{here:%H:%M}"
+
+
 def day(of: date | None) -> str:
     """`2027/3/31`, as licences and certificates are dated; empty for None."""
     return "" if of is None else f"{of.year}/{of.month}/{of.day}"
@@ -119,6 +125,7 @@ def service_type(code: str | None) -> str:
 FILTERS = {
     "moment": moment,
     "short_moment": short_moment,
+    "weekday_moment": weekday_moment,
     "day": day,
     "month": month,
     "excerpt": excerpt,

@@ -1,7 +1,8 @@
 """S-10, S-11: what the day begins with."""
 
+import re
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -12,6 +13,7 @@ from tests.screens.conftest import PageOf
 from tests.screens.operating import WORD, Operators
 from tests.screens.posting import Post
 from todoke.client.ops_shapes import NewNotice
+from todoke.relay.clock import JAPAN
 
 OFFICE, OTHER = "9970100513", "9970100315"
 LONG = (
@@ -33,6 +35,17 @@ def test_s10_1_a_healthy_pipeline_is_told_in_the_words_of_the_manual(page_of: Pa
     page.goto("/")
     expect(page.get_by_text("利用可能です。")).to_be_visible()
     expect(page.get_by_text("ただいまシステムは正常稼働中です。")).to_be_visible()
+
+
+def test_s10_the_tiles_say_what_waits_and_when_the_claims_end(page_of: PageOf, post: Post, axe: Axe) -> None:
+    message_id = post.send(OTHER, OFFICE, text=f"タイル {uuid4().hex}")
+    page = page_of(OFFICE)
+    page.goto("/")
+    tiles = page.get_by_role("region", name="今月やること")
+    expect(tiles).to_contain_text(re.compile(r"請求の締切まで\s*(\d+ 日|今日)\s*\d+/10（.）17:15"))
+    axe(page)
+    tiles.get_by_role("link", name="受信一覧で取得する").click()
+    expect(page.locator(f"#m-{message_id}")).to_contain_text("未")
 
 
 def test_s10_2_a_slow_delivery_is_told_in_words_within_half_a_minute(
@@ -86,7 +99,7 @@ def test_s10_4_licence_and_certificate_are_told_apart_and_what_ends_soon_says_wh
 ) -> None:
     """S-05.2 as well: トップ shows the day that the renewal has made."""
     office = operators.manned("はまかぜ訪問介護")
-    soon = date.today() + timedelta(days=30)  # noqa: DTZ011 (any day of the window will do)
+    soon = datetime.now(JAPAN).date() + timedelta(days=30)
     operators.set_licence(office.number, soon.isoformat())
     page = page_of(office)
     page.goto("/")

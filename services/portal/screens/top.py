@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from services.portal.day import MOVES_MAX, endings, last_moves
+from services.portal.day import MOVES_MAX, claims_end, endings, last_moves
 from services.portal.portal import Portal
 from services.portal.visitors import Visitor
 from todoke.client import ApiError
@@ -44,6 +44,7 @@ def router(portal: Portal) -> APIRouter:
             failed_logins_at=visitor.web.held.failed_logins_at,
             office=office,
             endings=endings(office, now),
+            claims_end=claims_end(now),
             notices=notices,
             moves=last_moves(received, sent),
             now=now,

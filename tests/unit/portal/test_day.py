@@ -3,7 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from services.portal.day import endings, last_moves
+import pytest
+
+from services.portal import shown
+from services.portal.day import claims_end, endings, last_moves
 from todoke.client.office_shapes import OwnOffice
 from todoke.client.shapes import Item, OfficeRef
 
@@ -60,3 +63,17 @@ def test_the_last_moves_are_the_newest_steps_of_both_lists() -> None:
     moves = last_moves(received, sent)
     assert [each.what for each in moves] == ["fetched_there", "arrived", "fetched_here", "sent", "failed"]
     assert {each.other.number for each in moves[1:3]} == {OTHER.number}
+
+
+@pytest.mark.parametrize(
+    ("now", "days", "told"),
+    [
+        ("2026-11-03T15:42:00Z", 6, "11/10（火）17:15"),
+        ("2026-11-10T08:15:00Z", 0, "11/10（火）17:15"),
+        ("2026-11-10T08:15:01Z", 30, "12/10（木）17:15"),
+        ("2026-12-31T14:59:00Z", 10, "1/10（日）17:15"),
+    ],
+)
+def test_s10_the_next_end_of_the_claims_is_the_tenth_in_japan(now: str, days: int, told: str) -> None:
+    ends = claims_end(datetime.fromisoformat(now))
+    assert (ends.days, shown.weekday_moment(ends.at)) == (days, told)
