@@ -37,7 +37,7 @@ class Ends:
 
 @dataclass(frozen=True, slots=True)
 class ClaimsEnd:
-    """The next end of 請求; `days` are left, 0 on the day itself."""
+    """When claims for the last month end next; `days` are left, 0 on the day itself."""
 
     at: datetime
     days: int
@@ -66,7 +66,7 @@ def endings(office: OwnOffice, now: datetime) -> list[Ends]:
 
 
 def claims_end(now: datetime) -> ClaimsEnd:
-    """The next end of 請求: of this month, or of the next one when it is over."""
+    """The next end of the claims: of this month, or of the next one when it is over."""
     here = in_japan(now)
     at = datetime.combine(here.replace(day=CLAIMS_DAY), CLAIMS_TIME, here.tzinfo)
     if here > at:

@@ -11,7 +11,8 @@ from tests.screens.papers import RENTAL, plan, sheet
 from tests.screens.test_frame import PAGES
 
 OFFICE = "9970100018"
-STEPS_MAX = 200
+STEPS_MAX = 400
+"""A page of fifty rows has up to six places each."""
 
 WIDE = """() => [...document.querySelectorAll('body *')]
     .filter(each => each.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
