@@ -59,7 +59,7 @@ def build(runtime: Runtime) -> Service:
         name="portal",
         says=(OperatorActed,),
         routers=(
-            *entry.routers(portal, made.runs.leaving),
+            *entry.routers(portal, made.leave),
             first.router(portal),
             *staying.routers(portal),
             top.router(portal),

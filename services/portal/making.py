@@ -15,6 +15,7 @@ from services.portal.portal import Portal
 from services.portal.runs import Runs
 from services.portal.sending import Sender
 from services.portal.sheets import Sheets
+from services.portal.visitors import Visitor
 from todoke.client import ClientError, NotLoggedIn, shapes
 from todoke.relay.limits import Limits
 from todoke.relay.service import Runtime
@@ -32,6 +33,17 @@ class Making:
     sweeper: Sweeper
     directory: Directory
     limits: Limits
+
+    async def leave(self, visitor: Visitor) -> bool:
+        """Bring what goes on under a session to a good place before it ends; whether its clerk leaves something unsent.
+
+        Raises `DatabaseAway`.
+        """
+        await self.runs.leaving(visitor.web.id)
+        clerk = Clerk.of(visitor.session, visitor.client)
+        if any(sheet.person == clerk.person for sheet in await self.sheets.open_ones(clerk)):
+            return True
+        return any(draft.person == clerk.person for draft in await self.drafts.all(clerk))
 
     async def offices(self, clerk: Clerk, numbers: Iterable[str]) -> tuple[dict[str, shapes.Office], bool]:
         """Offices by number, and whether the directory answered: pages are readable without their names."""

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from tests.screens.browsing import Desk
 from tests.screens.conftest import PageOf
 from tests.screens.operating import Operators
 from tests.screens.papers import HELPER, MANAGER, RENTAL, confirm, drop, fresh_sequence, paper, pdf, photo, plan, spoilt
@@ -337,12 +338,18 @@ def test_s20_1_the_first_message_to_a_partner_is_asked_about(page_of: PageOf, ax
     expect(page.get_by_role("heading", name="送信しました")).to_be_visible(timeout=40_000)
 
 
-def test_s09_2_what_was_being_written_at_the_logout_is_among_the_drafts(page_of: PageOf) -> None:
+def test_s09_2_what_was_being_written_at_the_logout_is_among_the_drafts(page_of: PageOf, desk: Desk) -> None:
     page, text = page_of(MANAGER, fresh=True), f"また明日 {uuid4().hex[:8]}"
     compose(page)
     page.get_by_label("メッセージ：").fill(text)
     page.get_by_role("button", name="ログアウト").click()
     expect(page.get_by_role("heading", name="ログアウトしました")).to_be_visible()
+    expect(page.get_by_text("まだ送っていないものは、下書き一覧に残っています。")).to_be_visible()
+    idle = page_of(desk.colleague(MANAGER, "staff", c_id="c9000000089"))
+    idle.goto("/received")
+    idle.get_by_role("button", name="ログアウト").click()
+    expect(idle.get_by_role("heading", name="ログアウトしました")).to_be_visible()
+    expect(idle.get_by_text("下書き一覧")).to_have_count(0)
     again = page_of(MANAGER, fresh=True)
     again.goto("/drafts")
     expect(again.locator("main tbody tr").filter(has_text=text)).to_have_count(1)

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -19,21 +18,21 @@ from todoke.client import ApiError, AsyncClient
 
 NEXT = "next"
 
-Leaving = Callable[[UUID], Awaitable[None]]
-"""Called with the id of a web session that is about to end."""
+Leave = Callable[[Visitor], Awaitable[bool]]
+"""Called before a visitor's session ends; answers whether something is left behind that was not sent."""
 
 
-def routers(portal: Portal, leaving_session: Leaving) -> tuple[APIRouter, APIRouter]:
+def routers(portal: Portal, leave: Leave) -> tuple[APIRouter, APIRouter]:
     """The login and the logout: the one has half a session, the other a whole one.
 
-    `leaving_session` lets what goes on under a session come to a good place before the session ends.
+    `leave` lets what goes on under a session come to a good place before the session ends.
     """
     screens = portal.router("step")
     _add_first(screens, portal)
     _add_second(screens, portal)
     _add_goodbye(screens, portal)
     leaving = portal.router("office")
-    _add_logout(leaving, portal, leaving_session)
+    _add_logout(leaving, portal, leave)
     return screens, leaving
 
 
@@ -97,13 +96,13 @@ def _add_second(screens: APIRouter, portal: Portal) -> None:
         return _first_page(portal, request, wanted=web.held.wanted, typed=web.held.typed_id)
 
 
-def _add_logout(screens: APIRouter, portal: Portal, leaving: Leaving) -> None:
+def _add_logout(screens: APIRouter, portal: Portal, leave: Leave) -> None:
     @screens.post("/logout")
     async def logout(request: Request, visitor: Annotated[Visitor, Depends(portal.visitor())]) -> Response:
         await portal.form(request)
-        await leaving(visitor.web.id)
+        unsent = await leave(visitor)
         await portal.end(visitor)
-        response = go("/logged-out")
+        response = go("/logged-out?kept=1" if unsent else "/logged-out")
         portal.drop_cookie(response, "office")
         response.headers["Clear-Site-Data"] = '"cache"'  # so that going back shows nothing of the office (S-09.1)
         return response
@@ -111,9 +110,9 @@ def _add_logout(screens: APIRouter, portal: Portal, leaving: Leaving) -> None:
 
 def _add_goodbye(screens: APIRouter, portal: Portal) -> None:
     @screens.get("/logged-out")
-    async def logged_out() -> Response:
+    async def logged_out(kept: str = "") -> Response:
         return portal.bare_page(
-            "logged_out.html", screen="S-09", title="ログアウト", again="/login", layout="entry.html"
+            "logged_out.html", screen="S-09", title="ログアウト", again="/login", layout="entry.html", kept=bool(kept)
         )
 
 
