@@ -14,7 +14,8 @@ import socket
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from concurrent.futures import Future
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest import SkipTest
@@ -36,6 +37,7 @@ from tests.services.test_two_offices import PICTURE
 from tests.services.whole import Whole, whole
 from todoke.events import SERVICES, MessageAccepted, record_of, topic_of
 from todoke.relay.clock import Ports
+from todoke.relay.faults import Transient
 from todoke.relay.host import serve
 from todoke.relay.kafka import ensure_topics
 from todoke.relay.limits import Limits
@@ -51,7 +53,11 @@ GENEROUS = Limits(
     wait_seconds_max=0.05,
 )
 SENDER, RECIPIENT, CHANGER = "9970100018", "9970100117", "9970100216"
+APPLICANT, RENEWER = "9970100315", "9970100414"
 READY_SECONDS = 90
+SECONDS_MAX = 20
+"""For one answer: a rebuild that is asked for waits for its turn."""
+
 HOLDS = 3
 WORD = {"reason": "直しました", "ticket": "OPS-1"}
 REBUILD = "/v1/operator/services/projection/rebuild"
@@ -104,26 +110,32 @@ class Running:
 
 @pytest.fixture
 def running(engines: Any, run_home: Path, tmp_path: Path) -> Iterator[Running]:
-    """The running services."""
-    told: dict[str, Any] = {}
-    ready = threading.Event()
+    """The running services, in a thread of their own."""
+    made: Future[Running] = Future()
     stopping = threading.Event()
-    thread = threading.Thread(
-        target=lambda: asyncio.run(_running(engines, run_home, tmp_path, told, ready, stopping)), name="services"
-    )
+    troubles: list[Exception] = []
+
+    def run() -> None:
+        try:
+            troubles.extend(asyncio.run(_running(engines, run_home, tmp_path, made, stopping)))
+        except Exception as error:
+            made.set_exception(error)
+            raise
+
+    thread = threading.Thread(target=run, name="services")
     thread.start()
     try:
-        assert ready.wait(READY_SECONDS)
-        yield told["running"]
+        yield made.result(READY_SECONDS)
     finally:
         stopping.set()
         thread.join(READY_SECONDS)
-    assert told.get("trouble") is None, told["trouble"]
+    assert not troubles
 
 
 async def _running(
-    engines: Any, home: Path, folder: Path, told: dict[str, Any], ready: threading.Event, stopping: threading.Event
-) -> None:
+    engines: Any, home: Path, folder: Path, made: Future[Running], stopping: threading.Event
+) -> list[Exception]:
+    """Run until told to stop, or until something goes wrong; answers what did."""
     async with whole(engines, home, Ports.real(), limits=GENEROUS) as product:
         await ensure_topics(engines.kafka, [topic_of(name) for name in SERVICES], partitions=1, replication=1)
         await load_demo(product.stages["registry"].runtime, folder, "http://127.0.0.1", "http://127.0.0.1")
@@ -134,17 +146,25 @@ async def _running(
             for app, port in ((product.app(), public), (_operators(product), operators))
         ]
         flowing = asyncio.create_task(_flow(product))
-        for port in (public, operators):
-            await _answers(f"http://127.0.0.1:{port}")
-        told["running"] = await _furnished(product, folder, public, operators)
-        ready.set()
-        while not stopping.is_set() and not flowing.done():  # noqa: ASYNC110 (set by another thread)
+        furnishing = asyncio.create_task(_furnish(product, folder, public, operators, made))
+        both = (flowing, furnishing)
+        while not (stopping.is_set() or any(each.done() and each.exception() for each in both)):  # noqa: ASYNC110 (another thread)
             await asyncio.sleep(0.05)
-        flowing.cancel()
-        [trouble] = await asyncio.gather(flowing, return_exceptions=True)
-        told["trouble"] = None if isinstance(trouble, asyncio.CancelledError) else trouble
+        for each in both:
+            each.cancel()
+        ended = await asyncio.gather(*both, return_exceptions=True)
         closing.set()
         await asyncio.gather(*serving)
+    troubles = [each for each in ended if isinstance(each, Exception)]
+    if not made.done():
+        made.set_exception(troubles[0] if troubles else TimeoutError())
+    return troubles
+
+
+async def _furnish(product: Whole, folder: Path, public: int, operators: int, made: Future[Running]) -> None:
+    for port in (public, operators):
+        await _answers(f"http://127.0.0.1:{port}")
+    made.set_result(await _furnished(product, folder, public, operators))
 
 
 def _operators(product: Whole) -> Any:
@@ -214,10 +234,11 @@ async def _held(product: Whole) -> str:
 
 
 async def _flow(product: Whole) -> None:
-    """Deliver events as they come."""
+    """Deliver events as they come; what fails for the moment comes again, as with every consumer."""
     while True:
         for hearer in product.stages:
-            await product.deliver(hearer)
+            with contextlib.suppress(Transient):
+                await product.deliver(hearer)
         await asyncio.sleep(0.05)
 
 
@@ -239,9 +260,10 @@ def _free_port() -> int:
 class Doors:
     """What makes a generated request one that can succeed: things that are there, and bodies that fit them."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: Running, http: httpx.Client) -> None:
         self._running = running
         self._numbers = itertools.count()
+        self._http = http
         self._password = running.logins[CHANGER]["kj_password"]
         self._mends: dict[str, Knocked] = {
             "POST /v1/messages": lambda case: self._parts("message", self._message(case)),
@@ -264,6 +286,21 @@ class Doors:
             "POST /v1/operator/session": lambda _: {"json": self._operator()},
             "POST /v1/operator/offices/import": self._import,
             f"DELETE {REBUILD}": self._rebuild,
+            "GET /v1/notices/{notice}": self._notice,
+            "POST /v1/notices/{notice}/read": self._reading,
+            "GET /v1/operator/notices/{notice}": self._notice,
+            "POST /v1/operator/notices/{notice}/withdraw": self._notice,
+            "PATCH /v1/office/users/{user_id}": self._user,
+            "POST /v1/office/application": self._applying,
+            "POST /v1/operator/applications/{application}/approve": self._application,
+            "POST /v1/operator/applications/{application}/refuse": self._application,
+            "POST /v1/office/renewal": self._renewing,
+            "POST /v1/office/person_password": lambda _: {
+                "json": {"password": running.logins[RENEWER]["kj_password"]},
+                "headers": self._usage(RENEWER),
+            },
+            "POST /v1/operator/offices": lambda _: {"json": self._newcomer()},
+            "GET /v1/operator/offices/{number}/letter": self._letter,
         }
 
     def headers(self, label: str, person: str) -> Headers:
@@ -333,13 +370,13 @@ class Doors:
         return {"user_id": login["kj_id"], "password": self._password if office == CHANGER else login["kj_password"]}
 
     def _step(self, office: str) -> Headers:
-        answer = httpx.post(f"{self._running.url}/v1/session/system", json=self._person(office))
+        answer = self._http.post(f"{self._running.url}/v1/session/system", json=self._person(office))
         return {"Authorization": f"Bearer {answer.json()['step_token']}"}
 
     def _session(self) -> dict[str, Any]:
         """A session that nobody else needs."""
         url = f"{self._running.url}/v1/session/office"
-        session: dict[str, Any] = httpx.post(url, json=self._office(CHANGER), headers=self._step(CHANGER)).json()
+        session: dict[str, Any] = self._http.post(url, json=self._office(CHANGER), headers=self._step(CHANGER)).json()
         return session
 
     def _bearer(self, session: dict[str, Any]) -> Headers:
@@ -352,7 +389,7 @@ class Doors:
 
     def _own_session(self, case: Any) -> Mended:
         bearer = self._bearer(self._session())
-        [*_, one] = httpx.get(f"{self._running.url}/v1/session/list", headers=bearer).json()["items"]
+        [*_, one] = self._http.get(f"{self._running.url}/v1/session/list", headers=bearer).json()["items"]
         case.path_parameters = {"session": one["id"]}
         return {"headers": bearer}
 
@@ -363,8 +400,8 @@ class Doors:
         """One made for this call: an office may have ten, and some of them go again."""
         headers = self._running.people[SENDER]
         url = f"{self._running.url}/v1/notifications/webhooks"
-        made = httpx.post(url, json=self._webhook(), headers=headers)
-        listed = httpx.get(url, headers=headers).json()["items"]
+        made = self._http.post(url, json=self._webhook(), headers=headers)
+        listed = self._http.get(url, headers=headers).json()["items"]
         case.path_parameters = {"webhook_id": made.json().get("id", listed[-1]["id"])}
         return {"headers": headers}
 
@@ -373,9 +410,61 @@ class Doors:
         code = pyotp.TOTP(login["totp_secret"]).at(datetime.now().astimezone())
         return {"user_id": login["user_id"], "password": login["password"], "totp": code}
 
+    def _operate(self, path: str, **more: Any) -> Any:
+        """A call of an operator."""
+        url = f"{self._running.operators_url}/v1/operator{path}"
+        return self._http.post(url, json={**more, **WORD}, headers=self._running.operator)
+
+    def _usage(self, office: str) -> Headers:
+        """The office itself."""
+        return self._bearer(self._http.post(f"{self._running.url}/v1/session/usage", json=self._office(office)).json())
+
+    def _notice(self, case: Any) -> Mended:
+        case.path_parameters = {"notice": self._operate("/notices", title="お知らせ", text="a").json()["id"]}
+        return self._with_a_word(case)
+
+    def _reading(self, case: Any) -> Mended:
+        """By a person whom the registry knows: it keeps who has read what."""
+        return {**self._notice(case), "headers": self._bearer(self._session())}
+
+    def _user(self, case: Any) -> Mended:
+        url, headers = f"{self._running.url}/v1/office/users", self._running.people[SENDER]
+        made = self._http.post(url, json={"name": "a", "roles": ["staff"]}, headers=headers).json()
+        case.path_parameters = {"user_id": made["user"]["id"]}
+        return {"json": {"name": "b"}, "headers": headers}
+
+    def _applying(self, _: Any) -> Mended:
+        """From an office without a licence."""
+        self._operate(f"/offices/{APPLICANT}/licence", until=None, cause="ended")
+        body = {"kind": "new", "contact_name": "a", "mail": "a@example.jp"}
+        return {"json": body, "headers": self._usage(APPLICANT)}
+
+    def _application(self, case: Any) -> Mended:
+        """One that waits."""
+        self._http.post(f"{self._running.url}/v1/office/application", **self._applying(case))
+        office = self._http.get(f"{self._running.url}/v1/office", headers=self._usage(APPLICANT)).json()
+        case.path_parameters = {"application": office["application"]["id"]}
+        return {"json": {"answer": "a", **WORD} if case.path.endswith("/refuse") else WORD}
+
+    def _renewing(self, _: Any) -> Mended:
+        """In the last days of a licence."""
+        soon = datetime.now().astimezone() + timedelta(days=10)
+        self._operate(f"/offices/{RENEWER}/licence", until=soon.date().isoformat(), cause="corrected")
+        return {"json": {}, "headers": self._usage(RENEWER)}
+
+    def _newcomer(self) -> dict[str, Any]:
+        return {"number": f"9980{next(self._numbers):06d}", "name": "a", "service_types": ["11"], **WORD}
+
+    def _letter(self, case: Any) -> Mended:
+        newcomer = self._newcomer()
+        self._operate("/offices", **newcomer)
+        self._operate(f"/offices/{newcomer['number']}/letter")
+        case.path_parameters = {"number": newcomer["number"]}
+        return {}
+
     def _rebuild(self, _: Any) -> Mended:
         """There is something to give up."""
-        httpx.post(f"{self._running.operators_url}{REBUILD}", json=WORD, headers=self._running.operator)
+        self._http.post(f"{self._running.operators_url}{REBUILD}", json=WORD, headers=self._running.operator)
         return {"json": WORD}
 
     def _import(self, _: Any) -> Mended:
@@ -386,7 +475,7 @@ class Doors:
 
 def document(url: str, headers: Headers) -> Any:
     """The document that the services serve."""
-    project = ProjectConfig(headers=headers, request_timeout=20)
+    project = ProjectConfig(headers=headers, request_timeout=SECONDS_MAX)
     config = SchemathesisConfig(projects=ProjectsConfig(default=project))
     return schemathesis.openapi.from_url(f"{url}/openapi.json", config=config).exclude(path=ENDLESS)
 
@@ -455,11 +544,12 @@ def _ask(operation: Any, mode: GenerationMode, doors: Doors, person: str, seen: 
 def everywhere(running: Running, *, examples: int) -> Seen:
     """Both documents, for everybody; which statuses each operation gave."""
     seen: Seen = defaultdict(set)
-    doors = Doors(running)
     public, operators = document(running.url, {}), document(running.operators_url, {})
-    for schema, person in ((public, SENDER), (public, RECIPIENT), (operators, SENDER)):
-        for label, statuses in knock(schema, doors, person, examples=examples).items():
-            seen[label] |= statuses
+    with httpx.Client(timeout=SECONDS_MAX) as http:
+        doors = Doors(running, http)
+        for schema, person in ((public, SENDER), (public, RECIPIENT), (operators, SENDER)):
+            for label, statuses in knock(schema, doors, person, examples=examples).items():
+                seen[label] |= statuses
     labels = {found.ok().label for schema in (public, operators) for found in schema.get_all_operations()}
     assert labels <= seen.keys()
     return seen
