@@ -4,13 +4,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import bulk, cycle, peer
+from bench import bulk, cycle, pages, peer
 from bench.measured import table
+from bench.meter import machine
 
 
 def main() -> None:
-    """Measure everything, or the parts named on the command line: cycle peer bulk."""
-    parts = set(sys.argv[1:]) or {"cycle", "peer", "bulk"}
+    """Measure everything, or the parts named on the command line: cycle peer bulk pages."""
+    parts = set(sys.argv[1:]) or {"cycle", "peer", "bulk", "pages"}
+    where = machine()
     rows = []
     with tempfile.TemporaryDirectory(prefix="todoke-bench-", ignore_cleanup_errors=True) as folder:
         if "cycle" in parts:
@@ -19,6 +21,9 @@ def main() -> None:
             rows.append(peer.measure(Path(folder) / "peer"))
         if "bulk" in parts:
             rows += bulk.measure(Path(folder) / "bulk")
+        if "pages" in parts:
+            rows += pages.measure(Path(folder) / "pages")
+    print(where)
     print(table(rows))
 
 

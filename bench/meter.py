@@ -1,10 +1,20 @@
-"""CPU seconds of process trees, engines included."""
+"""CPU seconds of process trees, engines included, and the machine they are measured on."""
 
 import os
+import platform
+import subprocess
 import time
 from collections.abc import Mapping
 
 import psutil
+
+
+def machine() -> str:
+    """What a figure means nothing without: cores, what else runs (load of the last minute), Python, commit."""
+    describe = ["git", "describe", "--always", "--dirty"]
+    commit = subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    load = f"load {os.getloadavg()[0]:.1f} before"
+    return f"{os.cpu_count()} cores, {load}, Python {platform.python_version()}, commit {commit}"
 
 
 class Meter:
