@@ -3,7 +3,11 @@
 import math
 from dataclasses import dataclass
 
-from services.portal.rules import KJ_ID_LENGTH, begins_with_kj, is_kj_id
+from fastapi import Request, Response
+
+from services.portal.portal import Portal
+from services.portal.rules import KJ_ID_LENGTH, begins_with_kj, is_kj_id, place_within
+from services.portal.websessions import Kind
 from services.portal.wording import Sentence, of_code, of_refusal, say
 from todoke.client import ApiError
 
@@ -16,6 +20,45 @@ class Wrong:
     where: str
     status: int = 422
     retry_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoginScreen:
+    """A page to log in at: its template, id and title, and the kind of session that it begins."""
+
+    template: str
+    screen: str
+    title: str
+    kind: Kind
+
+    def page(
+        self,
+        portal: Portal,
+        request: Request,
+        *,
+        wanted: str = "",
+        typed: str = "",
+        wrong: Wrong | None = None,
+        told: Sentence | None = None,
+        status: int = 200,
+    ) -> Response:
+        """The page, with what was typed and what was wrong; its browser keeps the cookie that proves the form."""
+        cookie = portal.cookie(request, self.kind) or portal.ids.secret(32).hex()
+        response = portal.bare_page(
+            self.template,
+            screen=self.screen,
+            title=self.title,
+            csrf=portal.csrf.token(cookie),
+            status=wrong.status if wrong else status,
+            wrong=wrong,
+            typed=typed,
+            told=told,
+            wanted=place_within(wanted, ""),
+        )
+        portal.set_cookie(response, self.kind, cookie)
+        if wrong is not None and wrong.retry_seconds is not None:
+            response.headers["Retry-After"] = str(wrong.retry_seconds)
+        return response
 
 
 def refused_login(refused: ApiError) -> Wrong:

@@ -7,15 +7,16 @@ from fastapi import APIRouter, Depends, Request, Response
 from services.portal.apis import SessionSlot
 from services.portal.console import CONSOLE, OFFICES, Operator
 from services.portal.forms import Form, NotOurForm
-from services.portal.logins import Wrong, refused_login
+from services.portal.logins import LoginScreen, Wrong, refused_login
 from services.portal.portal import Portal
 from services.portal.routes import go
 from services.portal.rules import half_width, place_within
 from services.portal.websessions import Held, Owner
-from services.portal.wording import Sentence, say
+from services.portal.wording import say
 from todoke.client import ApiError
 
 LOGIN = f"{CONSOLE}/login"
+PAGE = LoginScreen("console_login.html", "S-70", "運用ログイン", "operator")
 
 
 def router(portal: Portal) -> APIRouter:
@@ -25,14 +26,14 @@ def router(portal: Portal) -> APIRouter:
     @screens.get(LOGIN)
     async def login(request: Request) -> Response:
         told = say("E-114") if "ended" in request.query_params else None
-        return _page(portal, request, wanted=request.query_params.get("next", ""), told=told)
+        return PAGE.page(portal, request, wanted=request.query_params.get("next", ""), told=told)
 
     @screens.post(LOGIN)
     async def log_in(request: Request) -> Response:
         try:
             form = await portal.form(request, "operator")
         except NotOurForm:
-            return _page(portal, request, told=say("E-604"), status=403)
+            return PAGE.page(portal, request, told=say("E-604"), status=403)
         typed, wanted = half_width(form.text("user_id")), form.text("next")
         wrong = _mistake(typed, form)
         if wrong is None:
@@ -40,7 +41,7 @@ def router(portal: Portal) -> APIRouter:
                 return await _logged_in(portal, request, typed, form)
             except ApiError as refused:
                 wrong = refused_login(refused)
-        return _page(portal, request, wanted=wanted, typed=typed, wrong=wrong)
+        return PAGE.page(portal, request, wanted=wanted, typed=typed, wrong=wrong)
 
     @screens.get(CONSOLE)
     async def begin(operator: Annotated[Operator, Depends(portal.operator())]) -> Response:
@@ -91,31 +92,3 @@ def _within(wanted: str) -> str:
     """A page of the console."""
     place = place_within(wanted, OFFICES)
     return place if place.startswith(f"{CONSOLE}/") else OFFICES
-
-
-def _page(
-    portal: Portal,
-    request: Request,
-    *,
-    wanted: str = "",
-    typed: str = "",
-    wrong: Wrong | None = None,
-    told: Sentence | None = None,
-    status: int = 200,
-) -> Response:
-    cookie = portal.cookie(request, "operator") or portal.ids.secret(32).hex()
-    response = portal.bare_page(
-        "console_login.html",
-        screen="S-70",
-        title="運用ログイン",
-        csrf=portal.csrf.token(cookie),
-        status=wrong.status if wrong else status,
-        wrong=wrong,
-        typed=typed,
-        told=told,
-        wanted=place_within(wanted, ""),
-    )
-    portal.set_cookie(response, "operator", cookie)
-    if wrong is not None and wrong.retry_seconds is not None:
-        response.headers["Retry-After"] = str(wrong.retry_seconds)
-    return response

@@ -7,16 +7,19 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from services.portal.apis import SessionSlot
 from services.portal.forms import Form, NotOurForm
-from services.portal.logins import Wrong, kj_mistake, refused_login
+from services.portal.logins import LoginScreen, Wrong, kj_mistake, refused_login
 from services.portal.portal import Portal
 from services.portal.routes import go
 from services.portal.rules import begins_with_kj, half_width, place_within
 from services.portal.visitors import Visitor
 from services.portal.websessions import STEP_SECONDS, Held, Owner, WebSession
-from services.portal.wording import Sentence, say
+from services.portal.wording import say
 from todoke.client import ApiError, AsyncClient
 
 NEXT = "next"
+
+FIRST = LoginScreen("login.html", "S-01", "ログイン（1段目）", "step")
+SECOND = LoginScreen("login_office.html", "S-02", "事業所ユーザログイン", "step")
 
 Leave = Callable[[Visitor], Awaitable[bool]]
 """Called before a visitor's session ends; answers whether something is left behind that was not sent."""
@@ -40,14 +43,14 @@ def _add_first(screens: APIRouter, portal: Portal) -> None:
     @screens.get("/login")
     async def first(request: Request) -> Response:
         told = say("E-114") if "ended" in request.query_params else None
-        return _first_page(portal, request, wanted=request.query_params.get(NEXT, ""), told=told)
+        return FIRST.page(portal, request, wanted=request.query_params.get(NEXT, ""), told=told)
 
     @screens.post("/login")
     async def first_step(request: Request) -> Response:
         try:
             form = await portal.form(request, "step")
         except NotOurForm:
-            return _first_page(portal, request, told=say("E-604"), status=403)
+            return FIRST.page(portal, request, told=say("E-604"), status=403)
         typed, wanted = half_width(form.text("user_id")), form.text(NEXT)
         wrong = _first_mistake(typed, form)
         if wrong is None:
@@ -60,14 +63,14 @@ def _add_first(screens: APIRouter, portal: Portal) -> None:
                 response = go("/login/office")
                 await portal.begin(response, Owner("step"), held, STEP_SECONDS)
                 return response
-        return _first_page(portal, request, wanted=wanted, typed=typed, wrong=wrong)
+        return FIRST.page(portal, request, wanted=wanted, typed=typed, wrong=wrong)
 
 
 def _add_second(screens: APIRouter, portal: Portal) -> None:
     @screens.get("/login/office")
     async def second(request: Request) -> Response:
         web = await _half(portal, request)
-        return _second_page(portal, request) if web is not None else _too_late(portal, request)
+        return SECOND.page(portal, request) if web is not None else _too_late(portal, request)
 
     @screens.post("/login/office")
     async def second_step(request: Request) -> Response:
@@ -84,7 +87,7 @@ def _add_second(screens: APIRouter, portal: Portal) -> None:
                 if refused.code in ("TDK-STEP-EXPIRED", "TDK-NO-SESSION"):
                     return _too_late(portal, request)
                 wrong = refused_login(refused)
-        return _second_page(portal, request, typed=typed, wrong=wrong)
+        return SECOND.page(portal, request, typed=typed, wrong=wrong)
 
     @screens.post("/login/back")
     async def back(request: Request) -> Response:
@@ -93,7 +96,7 @@ def _add_second(screens: APIRouter, portal: Portal) -> None:
         if web is None:
             return go("/login")
         await portal.sessions.end(web.id)
-        return _first_page(portal, request, wanted=web.held.wanted, typed=web.held.typed_id)
+        return FIRST.page(portal, request, wanted=web.held.wanted, typed=web.held.typed_id)
 
 
 def _add_logout(screens: APIRouter, portal: Portal, leave: Leave) -> None:
@@ -153,58 +156,4 @@ def _too_late(portal: Portal, request: Request) -> Response:
     """Ten minutes have passed since the first step, or there was none (S-02.5)."""
     had_one = portal.cookie(request, "step") != ""
     status = 422 if request.method == "POST" else 200
-    return _first_page(portal, request, told=say("E-109") if had_one else None, status=status)
-
-
-def _first_page(
-    portal: Portal,
-    request: Request,
-    *,
-    wanted: str = "",
-    typed: str = "",
-    wrong: Wrong | None = None,
-    told: Sentence | None = None,
-    status: int = 200,
-) -> Response:
-    cookie = portal.cookie(request, "step") or portal.ids.secret(32).hex()
-    return _page(
-        portal,
-        "login.html",
-        ("S-01", "ログイン（1段目）"),
-        cookie,
-        wrong,
-        status,
-        typed=typed,
-        told=told,
-        wanted=place_within(wanted, ""),
-    )
-
-
-def _second_page(portal: Portal, request: Request, *, typed: str = "", wrong: Wrong | None = None) -> Response:
-    cookie = portal.cookie(request, "step")
-    return _page(portal, "login_office.html", ("S-02", "事業所ユーザログイン"), cookie, wrong, typed=typed)
-
-
-def _page(
-    portal: Portal,
-    template: str,
-    titles: tuple[str, str],
-    cookie: str,
-    wrong: Wrong | None,
-    status: int = 200,
-    **values: object,
-) -> Response:
-    """A page of the login; `titles` are the screen's id and its title."""
-    response = portal.bare_page(
-        template,
-        screen=titles[0],
-        title=titles[1],
-        csrf=portal.csrf.token(cookie),
-        status=wrong.status if wrong else status,
-        wrong=wrong,
-        **values,
-    )
-    portal.set_cookie(response, "step", cookie)
-    if wrong is not None and wrong.retry_seconds is not None:
-        response.headers["Retry-After"] = str(wrong.retry_seconds)
-    return response
+    return FIRST.page(portal, request, told=say("E-109") if had_one else None, status=status)

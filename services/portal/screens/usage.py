@@ -9,7 +9,7 @@ from services.portal import shown
 from services.portal.apis import SessionSlot
 from services.portal.first import changed_password
 from services.portal.forms import NotOurForm
-from services.portal.logins import Wrong, kj_mistake, refused_login
+from services.portal.logins import LoginScreen, Wrong, kj_mistake, refused_login
 from services.portal.portal import FIRST, USAGE, Portal
 from services.portal.routes import go
 from services.portal.rules import half_width, place_within
@@ -21,6 +21,7 @@ from todoke.client import ApiError
 from todoke.client.office_shapes import PersonPassword
 
 LOGIN = f"{USAGE}/login"
+PAGE = LoginScreen("usage_login.html", "S-03", "利用状況Webサイト ログイン", "usage")
 WRONG_PASSWORD = ("TDK-PASSWORD-WRONG", "TDK-LOCKED")
 
 TOLD: Mapping[str, str] = {
@@ -49,14 +50,14 @@ def _add_login(screens: APIRouter, portal: Portal) -> None:
     @screens.get(LOGIN)
     async def login(request: Request) -> Response:
         told = say("E-114") if "ended" in request.query_params else None
-        return _login_page(portal, request, wanted=request.query_params.get("next", ""), told=told)
+        return PAGE.page(portal, request, wanted=request.query_params.get("next", ""), told=told)
 
     @screens.post(LOGIN)
     async def log_in(request: Request) -> Response:
         try:
             form = await portal.form(request, "usage")
         except NotOurForm:
-            return _login_page(portal, request, told=say("E-604"), status=403)
+            return PAGE.page(portal, request, told=say("E-604"), status=403)
         typed, wanted, password = half_width(form.text("user_id")), form.text("next"), form.text("password")
         wrong = _mistake(typed, password)
         if wrong is None:
@@ -64,7 +65,7 @@ def _add_login(screens: APIRouter, portal: Portal) -> None:
                 return await _logged_in(portal, request, typed.upper(), password, _within(wanted))
             except ApiError as refused:
                 wrong = refused_login(refused)
-        return _login_page(portal, request, wanted=wanted, typed=typed, wrong=wrong)
+        return PAGE.page(portal, request, wanted=wanted, typed=typed, wrong=wrong)
 
 
 def _add_first(screens: APIRouter, portal: Portal) -> None:
@@ -161,34 +162,6 @@ def _within(wanted: str) -> str:
     """A page of this site."""
     place = place_within(wanted, USAGE)
     return place if place.startswith(f"{USAGE}/") else USAGE
-
-
-def _login_page(
-    portal: Portal,
-    request: Request,
-    *,
-    wanted: str = "",
-    typed: str = "",
-    wrong: Wrong | None = None,
-    told: Sentence | None = None,
-    status: int = 200,
-) -> Response:
-    cookie = portal.cookie(request, "usage") or portal.ids.secret(32).hex()
-    response = portal.bare_page(
-        "usage_login.html",
-        screen="S-03",
-        title="利用状況Webサイト ログイン",
-        csrf=portal.csrf.token(cookie),
-        status=wrong.status if wrong else status,
-        wrong=wrong,
-        typed=typed,
-        told=told,
-        wanted=place_within(wanted, ""),
-    )
-    portal.set_cookie(response, "usage", cookie)
-    if wrong is not None and wrong.retry_seconds is not None:
-        response.headers["Retry-After"] = str(wrong.retry_seconds)
-    return response
 
 
 def _first_page(portal: Portal, visitor: Visitor, wrong: Mapping[str, Sentence]) -> Response:
