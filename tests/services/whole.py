@@ -18,6 +18,7 @@ import httpx
 from tests.services.conftest import bucket_of_worker
 from todoke.events import CATALOGUE, SERVICES, Actor, Event, OfficeFacts, OfficeRegistered
 from todoke.relay.clock import Ports
+from todoke.relay.faults import Transient
 from todoke.relay.limits import Limits
 from todoke.relay.postgres import queries
 from todoke.relay.service import Shared
@@ -36,7 +37,7 @@ class Whole:
     shared: Shared
     stages: dict[str, Stage]
     log: dict[str, list[Event]] = dataclasses.field(default_factory=lambda: defaultdict(list))
-    _heard: dict[tuple[str, str], int] = dataclasses.field(default_factory=lambda: defaultdict(int))
+    _heard: dict[tuple[str, int, str], int] = dataclasses.field(default_factory=lambda: defaultdict(int))
 
     def app(self) -> Any:
         """The public application."""
@@ -68,17 +69,28 @@ class Whole:
                 await each.hear(event, said_by="registry")
 
     async def deliver(self, hearer: str) -> list[Event]:
-        """Hand a service what it has not heard yet, topic by topic; answers it."""
+        """Hand a service what it has not heard yet, topic by topic; answers it.
+
+        As with real consumers one topic does not wait for another. Raises the last `Transient` after all had their
+        turn; what failed is heard again.
+        """
         heard: list[Event] = []
-        for handler in self.stages[hearer].service.handlers:
+        waiting: Transient | None = None
+        for place, handler in enumerate(self.stages[hearer].service.handlers):
             for speaker in sorted({name for event in handler.hears for name in event.SAID_BY} & self.stages.keys()):
                 await self._take(speaker)
-                at, end = self._heard[hearer, speaker], len(self.log[speaker])
+                at, end = self._heard[hearer, place, speaker], len(self.log[speaker])
                 fresh = [event for event in self.log[speaker][at:end] if type(event) in handler.hears]
-                if fresh:
-                    await hear(handler, self.stages[hearer].db, fresh, said_by=speaker)
-                    heard += fresh
-                self._heard[hearer, speaker] = end  # what failed is heard again
+                try:
+                    if fresh:
+                        await hear(handler, self.stages[hearer].db, fresh, said_by=speaker)
+                except Transient as trouble:
+                    waiting = trouble
+                    continue
+                heard += fresh
+                self._heard[hearer, place, speaker] = end
+        if waiting is not None:
+            raise waiting
         return heard
 
     async def _take(self, speaker: str) -> None:
