@@ -131,3 +131,4 @@ async def _spread(home: Path, sender: str, recipient: str) -> None:
         await _statements.spread_received(db, office=recipient, count=STORED, one_in=ONE_IN)
         await _statements.spread_sent(db, office=sender, count=STORED, one_in=ONE_IN)
         await _statements.look_at_tables(db)
+        await _statements.write_back(db)

@@ -37,5 +37,9 @@ SELECT pg_temp.older_id(model.message_id, n),
 FROM (SELECT * FROM sent WHERE sender = :office LIMIT 1) model, generate_series(1, :count) n;
 
 -- name: look_at_tables#
--- What a database does by itself after a while.
-ANALYZE received, sent;
+-- What a database does by itself after a while, done now: it is no part of a page.
+VACUUM (ANALYZE) received, sent;
+
+-- name: write_back#
+-- The same for what still has to be written from memory.
+CHECKPOINT;

@@ -99,11 +99,11 @@ def stub_of(row: Record) -> Stub | None:
 def item_of(row: Record, box: Box, manifest: Manifest | None) -> Item:
     """A row as an item; without a manifest its content is hidden."""
     counts = (0, 0) if manifest is None else (row["errors"], row["warnings"])
-    return Item.model_construct(
+    return Item(
         message_id=row["message_id"],
         sequence=row["sequence"],
-        sender=OfficeRef.model_construct(number=row["sender"], name=row["sender_name"]),
-        recipient=OfficeRef.model_construct(number=row["recipient"], name=row["recipient_name"]),
+        sender=OfficeRef(number=row["sender"], name=row["sender_name"]),
+        recipient=OfficeRef(number=row["recipient"], name=row["recipient_name"]),
         service_type=row["service_type"],
         text=None if manifest is None else manifest.text,
         csv_version=row["csv_version"],
@@ -117,7 +117,7 @@ def item_of(row: Record, box: Box, manifest: Manifest | None) -> Item:
         downloaded_at=row["downloaded_at"],
         delivery_no=row["delivery_no"],
         files=_files(row, manifest),
-        findings=FindingCounts.model_construct(errors=counts[0], warnings=counts[1]),
+        findings=FindingCounts(errors=counts[0], warnings=counts[1]),
         reason=reason_of(row["status"], row["reason"]) if box == "sent" else None,
         recall_requested_at=row["recall_requested_at"],
     )
@@ -125,14 +125,17 @@ def item_of(row: Record, box: Box, manifest: Manifest | None) -> Item:
 
 def _files(row: Record, manifest: Manifest | None) -> list[FileItem]:
     known = {} if manifest is None else {file.n: file for file in manifest.files}
-    return [
-        FileItem.model_construct(
-            n=part["n"],
-            name=known[part["n"]].name if part["n"] in known else None,
-            kind=part["kind"],
-            label=careplan.label_of(part["kind"] or ""),
-            size=part["size"],
-            sha256=known[part["n"]].sha256 if part["n"] in known else None,
+    files = []
+    for part in json.loads(row["parts"]):
+        file = known.get(part["n"])
+        files.append(
+            FileItem(
+                n=part["n"],
+                name=None if file is None else file.name,
+                kind=part["kind"],
+                label=careplan.label_of(part["kind"] or ""),
+                size=part["size"],
+                sha256=None if file is None else file.sha256,
+            )
         )
-        for part in json.loads(row["parts"])
-    ]
+    return files

@@ -208,7 +208,8 @@ class Reading:
         row, box = await self._one(caller.office, message_id)
         [item] = await self._opener.items([row], box)
         facts = await self._facts(caller.office, row["message_id"])
-        return MessageAnswer(**dict(item), timeline=_timeline(row, box, facts))
+        known = {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
+        return MessageAnswer(**known, timeline=_timeline(row, box, facts))
 
     async def findings(self, caller: Caller, message_id: str) -> Verdict:
         """What validation said. Raises `Problem`: 404 `TDK-NOT-FOUND`, 409 `TDK-NOT-JUDGED` before it has."""
