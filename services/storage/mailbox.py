@@ -133,6 +133,9 @@ class Mailbox:
         if delivery["opened_at"] is not None:
             await self._sql.log_access(tx.db, **access)
             return
+        if delivery["status"] != "delivered":  # it has ended; was it erased while this waited for the lock?
+            end = await self._sql.end_of(tx.db, message_id=holding.message_id)
+            refuse_if_gone(sender=False, status=None, recalled_at=None, erased=bool(end and end["erased"]))
         at = max(tx.now, delivery["delivered_at"])
         await self._sql.log_first_access(tx.db, **access, opened_at=at)
         tx.say(ContentOpened(**_about(caller, holding), opened_at=at))

@@ -160,6 +160,10 @@ ORDER BY e.ended_at, e.message_id
 LIMIT :rows_max
 FOR UPDATE OF e SKIP LOCKED;
 
+-- name: lock_deliveries
+-- Wait for whoever is opening one of these messages at this moment: nothing is said of a message after its erasure.
+SELECT message_id FROM delivery WHERE message_id = ANY(:message_ids::uuid[]) ORDER BY message_id FOR NO KEY UPDATE;
+
 -- name: start_erasing!
 -- From now on nobody gets the content of these (locked) messages.
 UPDATE ended SET erase_started_at = :at WHERE message_id = ANY(:message_ids::uuid[]) AND erase_started_at IS NULL;

@@ -154,7 +154,9 @@ class Eraser:
         async with self._database.worker() as tx:
             before = tx.now - timedelta(days=self._limits.retain_content_days)
             rows = await self._sql.due_for_erasure(tx.db, before=before, rows_max=ERASED_AT_ONCE)
-            await self._sql.start_erasing(tx.db, message_ids=[row["message_id"] for row in rows], at=tx.now)
+            message_ids = [row["message_id"] for row in rows]
+            await self._sql.lock_deliveries(tx.db, message_ids=message_ids)
+            await self._sql.start_erasing(tx.db, message_ids=message_ids, at=tx.now)
         return [Due(row["message_id"], row["object_key"], Package.model_validate_json(row["package"])) for row in rows]
 
     async def _in_use(self, keys: Sequence[str]) -> set[str]:

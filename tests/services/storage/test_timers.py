@@ -1,5 +1,6 @@
 """Reminder, expiry, erasure: by a moved clock, once each, and taken up again after a crash."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,14 @@ from todoke.relay.testing import Stage, journalled
 
 SENDER, RECIPIENT = "9970100018", "9970100117"
 A, B, C = {"あ.pdf": b"%PDF-A" * 50}, {"い.pdf": b"%PDF-B" * 50}, {"う.pdf": b"%PDF-C" * 50}
+
+
+WAITING = """
+WITH waiter AS (SELECT pid, pg_blocking_pids(pid) AS by FROM pg_locks WHERE NOT granted),
+     behind_us AS (SELECT pid FROM waiter WHERE pg_backend_pid() = ANY(by))
+SELECT count(*) FROM waiter WHERE pid IN (SELECT pid FROM behind_us) OR by && ARRAY(SELECT pid FROM behind_us)
+"""
+"""How many wait for this connection, or behind one that does."""
 
 
 class Crash(Exception):  # noqa: N818
@@ -199,6 +208,27 @@ async def test_a_reader_that_meets_a_rewritten_object_looks_its_key_up_again(
     answer = await office(SENDER).get(f"{kept.url}/files/1")
     assert (answer.status_code, answer.content) == (200, A["あ.pdf"])
     assert not await objects.exists(old_key)
+
+
+async def test_nothing_is_said_of_a_message_after_its_erasure(
+    storage: Stage, post: Any, office: Callable[..., Any]
+) -> None:
+    sent = await post.send(SENDER, RECIPIENT)
+    await storage.hear(sent.routed)
+    await office(RECIPIENT).receive(sent)
+    move(storage, 91)
+    async with storage.db.worker() as tx:
+        await tx.db.fetch("SELECT FROM delivery WHERE message_id = $1 FOR UPDATE", sent.message_id)
+        fetching = asyncio.create_task(office(RECIPIENT).get(f"{sent.url}/files/1"))
+        while await tx.db.fetchval(WAITING) < 1:  # noqa: ASYNC110 (nobody rings)
+            await asyncio.sleep(0.01)
+        erasing = asyncio.create_task(run(storage, "erase"))
+        while await tx.db.fetchval(WAITING) < 2 and not erasing.done():  # noqa: ASYNC110 (nobody rings)
+            await asyncio.sleep(0.01)
+    await asyncio.gather(fetching, erasing)
+    async with storage.db.worker() as tx:
+        said = [kind for kind, _ in await journalled(tx)]
+    assert said == ["Delivered", "Downloaded", "ContentOpened", "Erased"]
 
 
 @pytest.mark.parametrize("packed", [False, True])
