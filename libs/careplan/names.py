@@ -7,13 +7,15 @@ the file is read.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
 from careplan.kinds import CSV_VERSIONS, IMAGE_KIND, KINDS, PREFIXES
 
 _ATTACHMENT_ENDS = (".pdf", ".jpg", ".jpeg", ".png")
-_PICTURE_ENDS = (".jpg", ".jpeg")
+PICTURE_ENDS = (".jpg", ".jpeg")
+_SEPARATORS = re.compile(r"[-_\s]+")
 _CSV_SUFFIX = ".CSV"
 _OFFICE_LENGTH = 10
 _SEQUENCE_LENGTH = 14
@@ -103,6 +105,11 @@ def guess_kind(name: str) -> str | None:
     return None
 
 
+def meant_kind(name: str) -> str | None:
+    """The kind that a name which breaks the grammar seems to mean, whatever its letters and separators look like."""
+    return guess_kind(_SEPARATORS.sub("_", unicodedata.normalize("NFKC", name)).upper())
+
+
 def misnumbered_part(name: str) -> Literal["office", "sequence"] | None:
     """Which number of a name that breaks the grammar has too few or too many characters, the offices' first.
 
@@ -129,4 +136,4 @@ def looks_like_data_name(name: str) -> bool:
     kind = guess_kind(name.upper())
     if kind is None:
         return False
-    return lowered.endswith(_PICTURE_ENDS) if kind == IMAGE_KIND else not lowered.endswith(_ATTACHMENT_ENDS)
+    return lowered.endswith(PICTURE_ENDS) if kind == IMAGE_KIND else not lowered.endswith(_ATTACHMENT_ENDS)

@@ -45,6 +45,8 @@ class UnitFacts:
     recipient: str
     sender_role: Role
     recipient_role: Role
+    parties_hold: bool
+    """Whether sender and recipient are settled, so that office numbers may be held against them."""
     preventive: bool
     """A unit of preventive care: office numbers of a third office may stand in the files."""
     by_month: bool
@@ -64,8 +66,10 @@ class FileFacts:
     layout: Layout
     month_holds: bool = True
     """Whether the month of the name is the unit's, so that rows may be held against it."""
+    month_denied: bool = False
+    """Whether a row has another month than the name, so that it is open which of them holds."""
     parties_hold: bool = True
-    """The same for the office numbers."""
+    """The same as ``month_holds`` for the office numbers."""
     rows: int = 0
     left_out: int = 0
     """Rows that could not be used for checks across rows; what seems missing may stand in them."""

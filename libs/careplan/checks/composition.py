@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from careplan.findings import Finding, FindingLog
 from careplan.kinds import FIRST_MONTH, IMAGE_KIND, NO_MONTH, Role, is_known, is_linkable, role_of
-from careplan.names import FileName, guess_kind, looks_like_data_name, parse_name
+from careplan.names import FileName, looks_like_data_name, meant_kind, parse_name
 from careplan.numbers import Sequence as MessageSequence
 from careplan.numbers import ServiceMonth
 from careplan.units import PARENT_KINDS, Membership, expected_members, is_preventive, may_go, roles_in
@@ -44,6 +44,8 @@ class Composition:
     members: list[Member] = field(default_factory=list)
     leader: FileName | None = None
     """The name whose parties and version are the unit's."""
+    parties_hold: bool = True
+    """Whether sender and recipient are settled, so that office numbers in the files may be held against them."""
     membership: Membership | None = None
     complete: bool = False
     """Whether the members are those of one permitted unit."""
@@ -64,14 +66,15 @@ def compose(files: Sequence[str], context: Context, log: FindingLog) -> Composit
     named = [member for member in made.members if member.name is not None]
     if not named:
         return made
-    made.leader = _leader(named)
     for member in named:
         _check_parts(member, log)
+    made.leader = _leader(named, context)
+    if made.leader.sender_office == made.leader.recipient_office or context.sender.number == context.recipient.number:
+        _say_of_all(made, log, "TDK-OWN-OFFICE")
     _check_parties(named, made.leader, context, log)
     _check_combination(made, context, log)
     _check_months(made, log)
     _check_sequence(made.leader, named[0].file, log)
-    _check_version(made, context, log)
     return made
 
 
@@ -79,18 +82,33 @@ def _say(log: FindingLog, code: str, file: str | None, severity: Severity = "err
     log.add(Finding(code, severity, file, detail=detail))
 
 
+def _say_of_all(made: Composition, log: FindingLog, code: str) -> None:
+    """The parties are wrong for the whole unit: what office numbers its rows hold follows from that."""
+    made.parties_hold = False
+    _say(log, code, None)
+
+
 def _member(file: str, log: FindingLog) -> Member:
     name = parse_name(file)
     if name is None:
         _say(log, "TDK-NAME", file)
-    return Member(file, name, name.kind if name else guess_kind(file.upper()))
+    return Member(file, name, name.kind if name else meant_kind(file))
 
 
-def _leader(named: list[Member]) -> FileName:
-    """The name that the others are held against: of the parties that most files have, the parent form first."""
-    names = [member.name for member in named if member.name is not None]
-    counts = Counter((name.csv_version, name.parties) for name in names)
-    return max(names, key=lambda name: (counts[name.csv_version, name.parties], name.kind in PARENT_KINDS))
+def _leader(named: list[Member], context: Context) -> FileName:
+    """The name that the others are held against: of the parties that most files have.
+
+    Of two files it is the one whose parties are those of the message, then the parent form.
+    """
+    names = [(member.name, member.parties_hold) for member in named if member.name is not None]
+    counts = Counter((name.csv_version, name.parties) for name, _ in names)
+    offices = (context.sender.number, context.recipient.number)
+
+    def weight(name: FileName, parties_hold: bool) -> tuple[int, bool, bool]:  # noqa: FBT001 - what a name is judged by
+        right = parties_hold and (name.sender_office, name.recipient_office) == offices
+        return counts[name.csv_version, name.parties], right, name.kind in PARENT_KINDS
+
+    return max(names, key=lambda each: weight(*each))[0]
 
 
 def _check_parts(member: Member, log: FindingLog) -> None:
@@ -115,8 +133,6 @@ def _check_parts(member: Member, log: FindingLog) -> None:
 
 def _check_parties(named: list[Member], leader: FileName, context: Context, log: FindingLog) -> None:
     """One finding per file at most: wrong sender, wrong recipient, other version, other unit."""
-    if leader.sender_office == leader.recipient_office or context.sender.number == context.recipient.number:
-        _say(log, "TDK-OWN-OFFICE", None)
     for member in named:
         name = member.name
         if name is None or not member.parties_hold:
@@ -158,7 +174,7 @@ def _check_combination(made: Composition, context: Context, log: FindingLog) -> 
         made.sender_role, made.recipient_role = roles
         steady = all(member.parties_hold or member.spare for member in made.members)
         if made.complete and steady and not may_go(leader.csv_version, kinds, *roles):
-            _say(log, "TDK-ROLE", None)
+            _say_of_all(made, log, "TDK-ROLE")
 
 
 def _check_twice(made: Composition, log: FindingLog) -> None:
@@ -189,6 +205,7 @@ def _say_membership(made: Composition, log: FindingLog) -> None:
             member.spare = True
             _say(log, "TDK-COMBINATION", member.file)
     if extra:
+        made.parties_hold = False
         return
     present = {member.kind for member in made.members}
     if missing:
@@ -214,7 +231,7 @@ def _judge_by_directory(made: Composition, context: Context, log: FindingLog) ->
         return
     for office, role in ((context.sender, made.sender_role), (context.recipient, made.recipient_role)):
         if office.service_types and role not in {role_of(code) for code in office.service_types}:
-            _say(log, "TDK-ROLE", None)
+            _say_of_all(made, log, "TDK-ROLE")
             return
 
 
@@ -245,7 +262,7 @@ def _check_sequence(leader: FileName, file: str, log: FindingLog) -> None:
         _say(log, "TDK-SEQUENCE-TIME", file, "warning")
 
 
-def _check_version(made: Composition, context: Context, log: FindingLog) -> None:
+def check_version(made: Composition, context: Context, log: FindingLog) -> None:
     """A version before its first or after its last month: both are seen, so a warning (README, versions)."""
     leader = made.leader
     month = made.month or context.month_now

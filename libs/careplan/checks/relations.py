@@ -22,9 +22,9 @@ PARENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "UPKIHON": ("UPKIHON_SUB1", "UPKIHON_SUB2"),
     "UPYOBO": ("UPYOBO_SUB",),
 }
-# Children that every parent record ought to have. A person may well have no weekly table and no sub rows.
+# Children that every parent record ought to have. A person may well have no sub rows of UPKIHON.
 _EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
-    "UP1KYO": ("UP2KYO", "UPHOSOKU"),
+    "UP1KYO": ("UP2KYO", "UP3KYO", "UPHOSOKU"),
     "UPPLAN": ("UPSIKYU", "UPHOSOKU"),
     "UPYOBO": ("UPYOBO_SUB",),
 }
@@ -173,11 +173,15 @@ def _differing(facts: FileFacts, key: str, other: str) -> str:
 def _check_across(files: Mapping[str, FileFacts], log: FindingLog) -> None:
     """UPYOBO and UPKIHON in one message are of the same persons; that tie is inferred, so a warning."""
     plans, basics = files.get("UPYOBO"), files.get("UPKIHON")
-    if plans is None or basics is None or plans.keyless or basics.keyless or plans.unreadable or basics.unreadable:
+    if (
+        plans is None
+        or basics is None
+        or any(each.keyless or each.unreadable or not each.rows for each in (plans, basics))
+    ):
         return
     for one, other in ((plans, basics), (basics, plans)):
         known = {_person(key) for key in other.keys}
-        lacking = [key for key in one.keys if _person(key) not in known]
+        lacking = [key for key in one.keys if _person(key) not in known and key not in one.explained]
         for key in lacking:
             say(log, one, "TDK-RELATION", "warning", first_row(one.keys[key]), "insured_no")
         if lacking:
@@ -198,7 +202,7 @@ def _check_served(files: Mapping[str, FileFacts], log: FindingLog) -> None:
         first is None
         or not first.parties_hold
         or not holders
-        or any(each.unreadable or each.left_out for each in (first, *holders))
+        or any(each.unreadable or each.left_out or not each.rows for each in (first, *holders))
     ):
         return
     if any(holder.explained for holder in holders if holder is not first):

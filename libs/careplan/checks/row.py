@@ -141,18 +141,20 @@ def _of_the_sender(facts: FileFacts, unit: UnitFacts, column: str, service_type:
 
 
 def _form_6_service(facts: FileFacts, unit: UnitFacts, service: str, detail: str) -> Iterator[Wrong]:
-    """Of what a wrong service code draws after it, only the first is said."""
+    """Of what a wrong service code draws after it, only the gravest is said: no warning hides an error."""
     code = service[:6]
     equipment = code[:2] in EQUIPMENT
     if is_total(code):
         yield Wrong("TDK-VALUE", "service_code", "rule")
         return
     wrong = list(_linkable("service_code", code[:2]))
-    if not wrong and facts.name.kind == "UPJSK":
-        wrong = list(_of_the_sender(facts, unit, "service_code", code[:2]))
     if not wrong and detail and not equipment:
         wrong = [Wrong("TDK-DETAIL-CODE", "detail_code", "rule")]
-    yield from wrong or _equipment(facts, service, needed=equipment)
+    if not wrong:
+        wrong = list(_equipment(facts, service, needed=equipment))
+    if facts.name.kind == "UPJSK" and all(each.severity == "warning" for each in wrong):
+        wrong = list(_of_the_sender(facts, unit, "service_code", code[:2])) or wrong
+    yield from wrong
 
 
 def _form_7_service(
@@ -307,6 +309,18 @@ def _entrusted(_: FileFacts, __: UnitFacts, entrusted: str) -> Iterator[Wrong]:
         yield Wrong("TDK-NEEDED", "entrusted", "warning")
 
 
+def _support_numbers(_: FileFacts, __: UnitFacts, issue: str, support: str, service: str) -> Iterator[Wrong]:
+    """Running numbers, though the table calls them text: decimal, and an upper one is repeated on each row below it."""
+    numbers = (("issue_no", issue), ("support_no", support), ("service_no", service))
+    needed = False
+    for column, number in reversed(numbers):
+        if number and not number.isdecimal():
+            yield Wrong("TDK-VALUE", column, "warning")
+        elif needed and not number:
+            yield Wrong("TDK-NEEDED", column, "warning")
+        needed = needed or bool(number)
+
+
 def _contact(_: FileFacts, __: UnitFacts, method: str, other: str) -> Iterator[Wrong]:
     if method == _OTHER_CONTACT and not other:
         yield Wrong("TDK-NEEDED", "contact_method_other", "warning")
@@ -373,6 +387,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
         (("family_image_file",), _family_image),
     ),
     "UPYOBO": ((("entrusted",), _entrusted),),
+    "UPYOBO_SUB": ((("issue_no", "support_no", "service_no"), _support_numbers),),
     "DLTPLAN": ((("target_month",), _month),),
     "DLTJSK": (
         (("target_month",), _month),

@@ -118,6 +118,7 @@ class Scan:
         if severity == "rule":
             severity = self.facts.layout.column(wrong.column).severity("rule") if wrong.column else "error"
         if wrong.cause is not None:
+            self.facts.month_denied |= wrong.cause[0] == "month"
             new = self._log.first(wrong.code, *wrong.cause)
             if severity == "error":  # a warning of the same cause must not hide it
                 new = self._log.first(wrong.code, severity, *wrong.cause)

@@ -96,16 +96,19 @@ class Served:
 class Pictures:
     """The pictures of the family that rows of UPKIHON name: one row each."""
 
-    def __init__(self, facts: FileFacts, log: FindingLog, places: Mapping[str, int]) -> None:
-        """Start with none."""
+    def __init__(self, facts: FileFacts, log: FindingLog, places: Mapping[str, int], repeats: Repeats) -> None:
+        """Rows that are repeated as a whole are left to ``repeats``."""
         self.needs = frozenset({"family_image_file"})
         self._facts = facts
         self._log = log
+        self._repeats = repeats
         self._place = places["family_image_file"]
 
     def add(self, rows: Rows, numbers: Sequence[int]) -> None:
         """Remember the names; a picture that a row before has named is said."""
         for row, number in zip(rows, numbers, strict=True):
+            if number in self._repeats.repeated:
+                continue
             picture = row[self._place].casefold()
             if picture and picture in self._facts.pictures:
                 say(self._log, self._facts, "TDK-PICTURE-TWICE", "warning", number, "family_image_file")
@@ -379,7 +382,7 @@ def tallies_of(facts: FileFacts, unit: UnitFacts, log: FindingLog, places: Mappi
     if kind in {"UPPLAN", "UPJSK"}:
         tallies.append(Details(facts, log, places, repeats))
     if kind == "UPKIHON":
-        tallies.append(Pictures(facts, log, places))
+        tallies.append(Pictures(facts, log, places, repeats))
     if kind == "UPYOBO_SUB":
         tallies.append(UpperTexts(facts, log, places, repeats))
     if kind == "UPSIKYU":

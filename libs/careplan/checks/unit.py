@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from careplan.checks.about import Context, FileFacts, UnitFacts, say
-from careplan.checks.composition import Composition, Member, compose
+from careplan.checks.composition import Composition, Member, check_version, compose
 from careplan.checks.relations import check_relations
 from careplan.checks.scan import Scan
 from careplan.findings import Finding, FindingLog
 from careplan.kinds import IMAGE_KIND, label_of
 from careplan.layout import layout_of
+from careplan.names import PICTURE_ENDS
 from careplan.units import PARENT_KINDS
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def check_unit(files: Sequence[DataFile], context: Context) -> UnitReport:
         scans.append(scan)
         if not member.spare:
             opened.setdefault(member.name.kind, scan.facts)
+    if not any(scan.facts.month_denied for scan in scans):
+        check_version(made, context, log)
     if facts is not None:
         _check_empty(made, opened, log)
         check_relations(opened, facts, log)
@@ -94,11 +97,18 @@ def _facts(made: Composition, context: Context) -> UnitFacts | None:
         recipient=context.recipient.number,
         sender_role=made.sender_role,
         recipient_role=made.recipient_role,
+        parties_hold=made.parties_hold,
         preventive=made.preventive,
         by_month=made.membership is not None and made.membership.unit.month_in_name,
         pictures=frozenset(member.file.casefold() for member in made.members if member.kind == IMAGE_KIND),
-        pictures_hold=all(member.name is not None for member in made.members if member.kind == IMAGE_KIND),
+        pictures_hold=made.parties_hold
+        and all(member.parties_hold and member.name is not None for member in made.members if _is_picture(member)),
     )
+
+
+def _is_picture(member: Member) -> bool:
+    """By its name, or by its end where the name says nothing."""
+    return member.kind == IMAGE_KIND or (member.kind is None and member.file.lower().endswith(PICTURE_ENDS))
 
 
 def _scan(file: DataFile, member: Member, name: FileName, unit: UnitFacts, context: Context, log: FindingLog) -> Scan:
@@ -107,7 +117,7 @@ def _scan(file: DataFile, member: Member, name: FileName, unit: UnitFacts, conte
         name=name,
         layout=layout_of(name.kind, name.csv_version),
         month_holds=member.month_holds and not member.spare,
-        parties_hold=member.parties_hold and not member.spare,
+        parties_hold=unit.parties_hold and member.parties_hold and not member.spare,
     )
     scan = Scan(facts, unit, log, context.text_max)
     scan.run(file.data)
