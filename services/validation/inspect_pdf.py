@@ -43,6 +43,11 @@ REVISIONS_MAX: Final = 32
 _PIECE: Final = 1024 * 1024
 _WHITE: Final = b"\x00\t\n\x0c\r "
 _END: Final = b"%%EOF"
+_STATE_END: Final = re.compile(rb"startxref[\0\s]+\d+[\0\s]+%%EOF")
+"""How each state of the file ends; the two words may also stand alone in a stream."""
+
+_AFTER_STATE: Final = re.compile(rb"(?:[\0\s]|%[^\r\n]*)*+(?:\Z|\d+[\0\s]+\d+[\0\s]+obj\b|xref\b|startxref\b)")
+"""What may follow: an update, which begins with an object or a table (ISO 32000-1 section 7.5.6), or nothing."""
 
 _ACTIONS: Final = frozenset(
     {
@@ -71,7 +76,7 @@ _SCHEMES: Final = re.compile(r"(?:javascript|vbscript|data|file|jar|ms-\w+):|\\\
 
 _WORDS: Final = re.compile(
     rb"/(?:JavaScript|JS|Launch|SubmitForm|ImportData|GoToR|GoToE|Rendition|RichMedia\w*|Movie|Sound|Screen|3D"
-    rb"|EmbeddedFiles?|EF|FileAttachment|XFA|PS|FFilter|Thread)(?![\w.-])"
+    rb"|EmbeddedFiles?|EF|FileAttachment|XFA|PS|FFilter|Thread|Ref)(?![\w.-])"
     rb"|/URI(?!\s*\((?:https?|mailto|tel):|\w)"
 )
 """An object whose text has none of these names needs no closer look; qpdf writes names without escapes."""
@@ -109,7 +114,9 @@ def _frame(data: bytes) -> set[str]:
     last = data.rfind(_END)
     if last < 0:
         found.add(UNREADABLE)
-    elif data[last + len(_END) :].strip(_WHITE):
+    elif data[last + len(_END) :].strip(_WHITE) or not all(
+        _AFTER_STATE.match(data, state.end()) for state in _STATE_END.finditer(data)
+    ):
         found.add(APPENDED)
     if is_archive_too(data) or WEB.search(data[:HEAD_BYTES]):
         found.add(APPENDED)
@@ -281,13 +288,19 @@ def _dictionary(each: pikepdf.Object) -> set[str]:
         found.add(EMBEDDED)
     if subtype == "/PS" or (isinstance(each, pikepdf.Stream) and not keys.isdisjoint({"/F", "/FFilter"})):
         found.add(ACTIVE)  # PostScript is a program; a stream with /F takes its data from another file
-    if action == "/Thread" and "/F" in keys:
+    if (action == "/Thread" and "/F" in keys) or _shows_another_file(each):
         found.add(ACTIVE)
     if "/URI" in keys and isinstance(each["/URI"], pikepdf.String):
         target = str(each["/URI"]).translate(dict.fromkeys(range(33)))
         if _SCHEMES.match(target):
             found.add(ACTIVE)
     return found
+
+
+def _shows_another_file(each: pikepdf.Object) -> bool:
+    """Whether it is drawn with a page of another file (reference XObject, ISO 32000-1 section 8.10.4)."""
+    reference: object = each.get("/Ref")
+    return isinstance(reference, pikepdf.Dictionary) and "/F" in reference
 
 
 def _is_script(each: pikepdf.Object, keys: set[str]) -> bool:

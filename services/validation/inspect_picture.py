@@ -259,6 +259,8 @@ class _Png:
             self._header(content)
         elif kind == b"IDAT":
             self._pixels(content)
+        elif kind == b"IEND" and content:
+            raise Broken(APPENDED)
         elif kind in (b"acTL", b"fcTL", b"fdAT"):
             raise Broken(CONTENT)  # an animation: the first picture would not be all that it shows
         elif kind in (b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf"):

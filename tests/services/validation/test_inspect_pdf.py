@@ -154,6 +154,9 @@ GOOD: Final[dict[str, Callable[[], bytes]]] = {
     "several updates": lambda: updated(updated(simple(), 3, PAGE % b"/Rotate 90"), 3, PAGE % b"/Rotate 180"),
     "update of a linearized file": lambda: updated(saved(linearize=True, min_version="1.3"), 90, b"(x)"),
     "white space behind the end": lambda: simple() + b"\r\n\0\0  \n",
+    "its end said twice": lambda: simple() + b"%%EOF\n",
+    "an end in a stream": lambda: simple(stream(b"% startxref 9 is not followed by %%EOF, %%EOF is a word")),
+    "references of the structure": lambda: simple(b"<</Type/StructElem/Ref[3 0 R]>>"),
     "no line end behind the end": lambda: simple().rstrip(),
     "line ends of Windows": lambda: saved().replace(b"%%EOF\n", b"%%EOF\r\n"),
     "its table a little wrong": lambda: written([CATALOG % b"", PAGES, PAGE % b""], shift=3),
@@ -250,6 +253,18 @@ BAD: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
     "archive behind the end": (lambda: simple() + zipped(), APPENDED),
     "archive in a stream": (lambda: simple(stream(zipped())), APPENDED),
     "text behind the end": (lambda: simple() + b"<script>alert(1)</script>", APPENDED),
+    "a program behind the end, and the two words again": (
+        lambda: simple() + b"MZ" + b"\x01" * 500 + b"\n%%EOF\n",
+        APPENDED,
+    ),
+    "a program behind the end, and the whole end again": (
+        lambda: simple() + b"MZ" + b"\x01" * 500 + simple()[simple().rindex(b"\nstartxref") :],
+        APPENDED,
+    ),
+    "a page of another file": (
+        lambda: simple(stream(b"q Q", b"/Subtype/Form/BBox[0 0 1 1]/Ref<</F(c:/a.pdf)/Page 0>>")),
+        ACTIVE,
+    ),
     "picture behind the end": (lambda: simple() + b"\xff\xd8\xff\xe0", APPENDED),
     "web page in a comment": (lambda: simple().replace(b"%\xe2", b"%<html><script>x</script>\n%\xe2"), APPENDED),
     "RAR in a stream": (lambda: simple(stream(b"Rar!\x1a\x07\x01\x00")), APPENDED),

@@ -169,6 +169,10 @@ BAD_PNG: Final[dict[str, tuple[Callable[[], bytes], str]]] = {
     "only its first bytes": (lambda: b"\x89PNG\r\n\x1a\n", UNREADABLE),
     "an animation": (lambda: saved("PNG", save_all=True, append_images=[NOISE.convert("RGB").rotate(90)]), CONTENT),
     "an archive behind it": (lambda: saved("PNG") + zipped(), APPENDED),
+    "something in its end": (
+        lambda: saved("PNG")[:-12] + chunk(b"IEND", b"MZ" * 50),
+        APPENDED,
+    ),
     "one byte behind it": (lambda: saved("PNG") + b"\0", APPENDED),
     "a web page in a text": (lambda: with_chunk(b"tEXt", b"Comment\0<script>alert(1)</script>"), APPENDED),
     "a packed server page in a text": (lambda: with_chunk(b"zTXt", b"C\0\0" + zlib.compress(b"<?php 1 ?>")), APPENDED),
