@@ -114,10 +114,15 @@ class Output:
             click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
 
     def progress(self, items: Sequence[Any], sentence: str, outcomes: Iterable[T]) -> Iterator[T]:
-        """What comes of the items as it comes, with a bar on the error output when that is a terminal."""
+        """What comes of the items as it comes, with a bar on the error output when a person looks at it."""
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=self._err, transient=True, disable=not sys.stderr.isatty()) as bar:
+        with Progress(*columns, console=self._err, transient=True, disable=not self._has_reader) as bar:
             yield from bar.track(outcomes, len(items), description=sentence)
+
+    @property
+    def _has_reader(self) -> bool:
+        """Whether the error output is a person's terminal: who asks for JSON is a program."""
+        return self._err.is_terminal and not self.as_json
 
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask before something is done.

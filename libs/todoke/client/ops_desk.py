@@ -151,13 +151,13 @@ class OpsDesk(Output):
             return client.run(client.core.perform(asked))
 
     def upload(self, shape: type[ShapeT], path: str, act: str, file: Path) -> ShapeT:
-        """Send a file of any size with a JSON part before it, and a bar on the error output when that is a terminal.
+        """Send a file of any size with a JSON part before it, and a bar on the error output for a person at a terminal.
 
         Raises `Unreachable`.
         """
         session = self.session()
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        bar = Progress(*columns, console=self._err, transient=True, disable=not self._err.is_terminal)
+        bar = Progress(*columns, console=self._err, transient=True, disable=not self._has_reader)
         with bar, bar.open(file, "rb", description=file.name) as stream:
             parts: list[tuple[str, tuple[str | None, IO[bytes] | str, str]]] = [
                 ("act", (None, act, "application/json")),

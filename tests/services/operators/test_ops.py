@@ -17,6 +17,7 @@ from uuid import UUID
 import pytest
 
 from services.registry.demo import load_demo
+from tests.terminal import typed
 from todoke.events import MessageSubmitted, topic_of
 from todoke.events.examples import EXAMPLES
 from todoke.relay.host import serve
@@ -40,19 +41,24 @@ class Terminal:
     url: str
     home: Path
 
-    async def run(self, *typed: str | Path, **variables: str) -> tuple[int, str, str]:
+    async def run(self, *words: str | Path, **variables: str) -> tuple[int, str, str]:
         """Exit code, output, error output."""
         environment = {**os.environ, "TODOKE_OPERATOR_SESSION": str(self.session), **variables}
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", RUN, *map(str, typed),
+            sys.executable, "-c", RUN, *map(str, words),
             env=environment, stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         out, err = await child.communicate()
         return child.returncode or 0, out.decode(), err.decode()
 
-    async def json(self, *typed: str | Path) -> tuple[int, Any]:
-        code, out, err = await self.run(*typed, "--json")
+    async def seen(self, *words: str) -> tuple[int, str, str]:
+        """The same where the error output is a terminal."""
+        environment = {"TODOKE_OPERATOR_SESSION": str(self.session)}
+        return await asyncio.to_thread(typed, [sys.executable, "-c", RUN, *words], environment)
+
+    async def json(self, *words: str | Path) -> tuple[int, Any]:
+        code, out, err = await self.run(*words, "--json")
         assert out, err
         return code, json.loads(out)
 
@@ -178,6 +184,9 @@ async def test_offices_are_imported_found_and_suspended_from_the_command_line(
     done = await terminal.run("offices", "import", tmp_path / "offices.csv", "--destructive", *WORD)
     assert done[0] == 0
     assert "1,200 registered" in done[1]
+    again = ("offices", "import", str(tmp_path / "offices.csv"), "--destructive", *WORD)
+    assert "offices.csv" in (await terminal.seen(*again))[2]  # the bar: how much of the list has been sent
+    assert (await terminal.seen(*again, "--json"))[2] == ""
     assert (await terminal.json("offices", "find", "事業所1199"))[1]["items"][0]["number"] == "9800001199"
     code, answer = await terminal.json("offices", "suspend", SENDER, "--destructive", *WORD)
     assert (code, answer) == (0, {"number": SENDER, "changed": True})
