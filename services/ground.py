@@ -42,6 +42,7 @@ def settings_of(home: Path, address: str, **more: object) -> Settings:
     values: dict[str, object] = {"home": home, "keys": home / "keys", "address": address, **more}
     if names := own_engines():
         own = engines.addresses(home, names)
+        values["disk"] = home
         values |= {
             "kafka": own.kafka,
             "postgres": urlsplit(own.postgres)._replace(path=f"/{DATABASE}").geturl(),
@@ -53,10 +54,10 @@ def settings_of(home: Path, address: str, **more: object) -> Settings:
                 region=own.s3.region,
             ),
         }
-    for name in ("kafka", "postgres", "s3", "address", "home", "keys"):
+    for name in ("kafka", "postgres", "s3", "address", "home", "keys", "disk"):
         if f"TODOKE_{name.upper()}" in os.environ:
             values.pop(name, None)  # the environment wins over what was found
-    return Settings(**values)  # type: ignore[arg-type]
+    return Settings(**values)  # type: ignore[arg-type]  # pydantic judges the values
 
 
 async def lay(settings: Settings, services: Sequence[str] = SERVICES) -> None:

@@ -29,7 +29,7 @@ async def run(
     settings: Settings, names: Sequence[str], *, serves: bool, works: bool, port: int, operator_port: int
 ) -> int:
     """Run until SIGTERM, SIGINT, the parent's end or a failure; answers the exit code."""
-    configure_logging(settings.log_level, instance=settings.instance)
+    configure_logging(settings.log_level, instance=settings.instance, file=settings.log_file)
     give_back_large_blocks()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -57,7 +57,7 @@ async def run(
                 reason.cancel()
             for outcome in await asyncio.gather(*servers, return_exceptions=True):
                 if isinstance(outcome, (Exception, SystemExit)):
-                    print(f"todoke: {type(outcome).__name__}: {outcome}", file=sys.stderr)  # noqa: T201
+                    print(f"todoke: {type(outcome).__name__}: {outcome}", file=sys.stderr)  # noqa: T201 (before or after the log: for whoever started it)
                     return 1
     finally:
         if parent is not None:

@@ -1,8 +1,10 @@
 """`todoke up`: engines, ground, the two processes `web` and `work`, kept running until Ctrl-C."""
 
 import asyncio
+import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,13 +20,18 @@ from services.process import PARENT_PIPE
 from todoke import engines
 
 READY_SECONDS_MAX = 60.0
-LOG_BYTES_MAX = 64 * 1024 * 1024
 RESTART_PAUSE_SECONDS = 1.0
+ENGINE_PAUSE_SECONDS = 5.0
+"""An engine that does not come up is tried again so often."""
+
+FREE_BYTES_MIN = 96 * 1024 * 1024
+"""Below it no engine is started: each would end again, and what it writes meanwhile takes the last room."""
+
 END_SECONDS_MAX = 15.0
 CHILDREN = ("web", "work")
 
 
-class NotStarted(Exception):  # noqa: N818
+class NotStarted(Exception):  # noqa: N818 (named for what happened)
     """Todoke cannot start; the text is one sentence for the person at the terminal."""
 
 
@@ -40,6 +47,10 @@ class Supervisor:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._started_at: dict[str, float] = {}
         self._stopping = False
+        self._try_again_at: dict[str, float] = {}
+        """Engine → when a start that failed is tried again."""
+        self._told = ""
+        """What the last sentence about an engine was about: the same is not said twice in a row."""
 
     def run(self) -> None:
         """Start everything, print where it is, keep it running; returns after Ctrl-C or SIGTERM.
@@ -71,13 +82,19 @@ class Supervisor:
             asyncio.run(ground.load_practice(settings, self.operator_address))
 
     def _start(self, name: str) -> None:
-        environment = {**os.environ, PARENT_PIPE: "1", "TODOKE_INSTANCE": name}
-        if name == "web":
-            environment["TODOKE_ALSO_READY"] = json.dumps([f"http://127.0.0.1:{self.port + 2}/health/ready"])
         logs = self.home / "logs"
         logs.mkdir(exist_ok=True)
+        log_file = logs / f"{name}.log"
+        environment = {
+            **os.environ,
+            PARENT_PIPE: "1",
+            "TODOKE_INSTANCE": name,
+            "TODOKE_LOG_FILE": str(log_file.absolute()),
+        }
+        if name == "web":
+            environment["TODOKE_ALSO_READY"] = json.dumps([f"http://127.0.0.1:{self.port + 2}/health/ready"])
         command = [sys.executable, "-m", "services", "serve", "--home", str(self.home), "--role", name]
-        with _log(logs / f"{name}.log").open("ab") as log:
+        with log_file.open("ab") as log:
             self._children[name] = subprocess.Popen(  # noqa: S603 (our own program, no argument from outside)
                 [*command, "--port", str(self.port), "--no-ground"],
                 stdin=subprocess.PIPE,
@@ -124,24 +141,54 @@ class Supervisor:
             operator = document["operator"]
             lines.append(f"  operator {operator['url']}/operator  {operator['user_id']} {operator['password']}")
             lines.append(f"      totp secret {operator['totp_secret']}")
-        print("\n".join(lines), flush=True)  # noqa: T201
+        print("\n".join(lines), flush=True)  # noqa: T201 (for the person at the terminal)
 
     def _keep(self, running: engines.Running) -> None:
         """Start again what ended, engine or child; a child that cannot stay up is started ever more slowly."""
         pause = RESTART_PAUSE_SECONDS
         while not self._stopping:
             for name in running.ended():
-                print(f"todoke: {name} ended; starting it again", file=sys.stderr)  # noqa: T201
-                running.start(name)
+                self._start_engine(running, name)
             for name, child in list(self._children.items()):
                 if child.poll() is not None and not self._stopping:
                     lived = time.monotonic() - self._started_at[name]
-                    print(f"todoke: {name} ended with code {child.returncode}; starting it again", file=sys.stderr)  # noqa: T201
+                    _say(f"{name} ended with code {child.returncode}; starting it again")
                     pause = RESTART_PAUSE_SECONDS if lived > END_SECONDS_MAX else min(pause * 2, 30.0)
                     self._sleep(pause if lived < END_SECONDS_MAX else 0)
                     if not self._stopping:
                         self._start(name)
             time.sleep(0.2)
+
+    def _start_engine(self, running: engines.Running, name: str) -> None:
+        """Start an engine again; what keeps it from starting (a full disk) passes, and is waited for."""
+        now = time.monotonic()
+        if now < self._try_again_at.get(name, 0):
+            return
+        free = shutil.disk_usage(self.home).free
+        if free < FREE_BYTES_MIN:
+            self._say_once(
+                "disk full",
+                f"{name} ended, and the disk of {self.home} is full ({free >> 20} MiB left): free some space, and "
+                "everything goes on by itself. Until then nothing can be sent; what was accepted is safe.",
+            )
+            return
+        if name not in self._try_again_at:
+            _say(f"{name} ended; starting it again")
+        try:
+            running.start(name)
+        except (engines.EngineError, OSError) as error:
+            self._say_once(f"{name} fails", f"{error} Trying again every {ENGINE_PAUSE_SECONDS:.0f} seconds.")
+            self._try_again_at[name] = time.monotonic() + ENGINE_PAUSE_SECONDS
+        else:
+            self._try_again_at.pop(name, None)
+            if self._told:
+                _say(f"{name} runs again")
+            self._told = ""
+
+    def _say_once(self, about: str, sentence: str) -> None:
+        if about != self._told:
+            self._told = about
+            _say(sentence)
 
     def _sleep(self, seconds: float) -> None:
         """Wait, but not once Ctrl-C was pressed: `time.sleep` goes on after a signal."""
@@ -166,17 +213,16 @@ class Supervisor:
                 child.wait()
 
 
-def _log(file: Path) -> Path:
-    """A child's log; a long one is put aside when the child starts, and the one put aside before it goes."""
-    if file.exists() and file.stat().st_size > LOG_BYTES_MAX:
-        file.replace(file.with_suffix(".log.1"))
-    return file
+def _say(sentence: str) -> None:
+    """A line for the person at the terminal."""
+    with contextlib.suppress(OSError):  # standard error may be a file on the full disk
+        print(f"todoke: {sentence}", file=sys.stderr, flush=True)  # noqa: T201 (for the person at the terminal)
 
 
 def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 (our own loopback address)
-            return bool(answer.status == 200 and json.load(answer)["status"] == "ready")  # noqa: PLR2004
+            return bool(answer.status == 200 and json.load(answer)["status"] == "ready")  # noqa: PLR2004 (an HTTP status)
     except (urllib.error.URLError, OSError, ValueError):
         return False
 

@@ -21,6 +21,7 @@ from todoke.relay.limits import (
 )
 from todoke.relay.openapi import PROBLEM_REF, answer_headers, request_header
 from todoke.relay.problem import Problem
+from todoke.relay.room import Room
 from todoke.relay.submission import MessageBody, Refused, parse_message, problem_of_json, refuse_name
 from todoke.relay.upload import BATCH_FILE_PART, BytesInFlight, Form, Upload, UploadedFile, multipart_body
 
@@ -162,7 +163,7 @@ _UNITS = (
 )
 
 
-def routes(access: Access, sending: Sending, limits: Limits, in_flight: BytesInFlight) -> APIRouter:
+def routes(access: Access, sending: Sending, limits: Limits, in_flight: BytesInFlight, room: Room) -> APIRouter:
     """The router of ingest."""
     router = APIRouter(tags=["send"])
     caller_of = Annotated[Caller, Depends(access.caller)]
@@ -183,6 +184,7 @@ def routes(access: Access, sending: Sending, limits: Limits, in_flight: BytesInF
     ) -> Submitted:
         """Hand in a message. The 202 says that it is safe and in the queue, not that it keeps the standard."""
         access.require(caller, "send")
+        room.require()
         key = _idempotency_key(idempotency_key)
         access.rates.sends(caller.office)
         foresight = _Foresight(sending, caller, limits)
@@ -205,6 +207,7 @@ def routes(access: Access, sending: Sending, limits: Limits, in_flight: BytesInF
     async def send_batch(request: Request, caller: caller_of) -> BatchResults:
         """Hand in up to 200 messages. One that is refused does not stop the others."""
         access.require(caller, "send")
+        room.require()
         async with access.rates.uploading(caller.office, request, batch_form, in_flight) as upload:
             messages = _batch(upload, limits)
             access.rates.sends(caller.office, len(messages))

@@ -47,7 +47,7 @@ def build(runtime: Runtime) -> Service:
         says=(MessageSubmitted, OperatorActed),
         handlers=(DirectoryKeeper(), LetGo()),
         pace_seconds=0.2,
-        routers=(routes(runtime.access, sending, limits, process_budget(limits.bytes_in_flight_max)),),
+        routers=(routes(runtime.access, sending, limits, process_budget(limits.bytes_in_flight_max), runtime.room),),
         timers=(Timer("sweep", SWEEP_SECONDS, sweeper.run),),
         needs=("postgres", "s3"),
         stop=sending.stop,

@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 import io
+import json
 import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +23,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from minio import Minio
 
 from todoke import engines
-from todoke.engines import ENGINES, Addresses, EngineError, jars, ports
+from todoke.engines import ENGINES, Addresses, EngineError, jars, keeper, ports
 from todoke.engines.home import is_alive
 
 GONE_SECONDS = 10.0
@@ -296,3 +299,27 @@ def test_a_damaged_jar_is_fetched_again(tmp_path: Path, monkeypatch: pytest.Monk
     path = jars.class_path().split(os.pathsep)
     assert fetched == [damaged]
     assert len(path) == len(jars.listed()) == 46
+
+
+def test_a_keeper_puts_a_long_log_aside_while_the_engine_runs(tmp_path: Path) -> None:
+    log = tmp_path / "engine.log"
+    prints = "while :; do head -c 3000000 /dev/zero | tr '\\0' x; sleep 0.1; done"
+    spec = {
+        "argv": ["/bin/sh", "-c", prints],
+        "stop": [(signal.SIGTERM, 1.0)],
+        "user": None,
+        "env": {"PATH": os.environ["PATH"]},
+        "cwd": str(tmp_path),
+        "log": str(log),
+    }
+    kept = subprocess.Popen(
+        [sys.executable, "-I", "-S", keeper.__file__, json.dumps(spec)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with kept:
+        deadline = time.monotonic() + 20
+        aside = tmp_path / "engine.log.1"
+        while not (aside.exists() and aside.stat().st_size and log.stat().st_size < aside.stat().st_size):
+            assert time.monotonic() < deadline
+            assert kept.poll() is None
+            time.sleep(0.05)
+        kept.terminate()

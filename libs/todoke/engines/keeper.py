@@ -24,6 +24,7 @@ _PR_CAP_AMBIENT_RAISE = 2
 _CAP_DAC_READ_SEARCH = 2
 _CAPABILITY_VERSION_3 = 0x20080522
 _PARENT_LOOK_SECONDS = 1.0
+_LOG_BYTES_MAX = 5 << 20
 
 
 def _become(libc: ctypes.CDLL, uid: int, gid: int) -> None:
@@ -70,6 +71,19 @@ def _start(spec: dict[str, Any]) -> "subprocess.Popen[bytes]":
         )
 
 
+def _put_log_aside(log: str) -> None:
+    """Copy a long log to LOG.1 and empty it: the engine goes on appending to the same file.
+
+    A line printed between the two is lost. Where there is no room for the copy, the log is emptied all the same.
+    """
+    if os.stat(log).st_size <= _LOG_BYTES_MAX:  # noqa: PTH116 - no pathlib, as above
+        return
+    with contextlib.suppress(OSError), open(log, "rb") as old, open(f"{log}.1", "wb") as aside:  # noqa: PTH123 - no pathlib, as above
+        while piece := old.read(1 << 16):
+            aside.write(piece)
+    os.truncate(log, 0)
+
+
 def _stop(engine: "subprocess.Popen[bytes]", steps: list[tuple[int, float]]) -> None:
     """Ask in the given ways, waiting the given seconds after each; then end it by force."""
     for number, seconds in steps:
@@ -97,6 +111,8 @@ def _keep(spec: dict[str, Any]) -> int:
         ready, _, _ = select.select([0, woken], [], [], _PARENT_LOOK_SECONDS)
         if woken in ready:
             os.read(woken, 64)
+        with contextlib.suppress(OSError):
+            _put_log_aside(spec["log"])
         # The pipe alone would not do: a forked child of the caller may hold its other end.
         if 0 in ready or told or os.getppid() != caller:
             _stop(engine, spec["stop"])

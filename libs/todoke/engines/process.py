@@ -19,7 +19,6 @@ _READY_SECONDS = 90.0
 """A cold start on a busy machine with two cores took 21 s at most; beyond this something is wrong."""
 
 _POLL_SECONDS = 0.02
-_LOG_BYTES_MAX = 5 << 20
 _LOG_TAIL_LINES = 4
 _STOP_SECONDS = 9.5
 """The keeper's own steps take eight seconds at most."""
@@ -78,7 +77,7 @@ class Engine(ABC):
 
     @property
     def log(self) -> Path:
-        """What the program prints; read by people only."""
+        """What the program prints; read by people only. Its keeper puts a long one aside as LOG.1."""
         return self.folder.with_suffix(".log")
 
     @property
@@ -93,8 +92,6 @@ class Engine(ABC):
             EngineError: it ended or did not serve in time; the sentence ends with its last words.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self.log.exists() and self.log.stat().st_size > _LOG_BYTES_MAX:
-            self.log.replace(self.log.with_suffix(".log.1"))
         self.log.touch(mode=0o600)
         self._log_start = self.log.stat().st_size
         self.prepare()
@@ -178,7 +175,7 @@ class Engine(ABC):
     def last_words(self) -> str:
         """The end of what it printed since its last start, on one line."""
         with self.log.open("rb") as log:
-            log.seek(self._log_start)
+            log.seek(0 if self.log.stat().st_size < self._log_start else self._log_start)
             lines = log.read().decode(errors="replace").splitlines()
         return " | ".join(line.strip() for line in lines[-_LOG_TAIL_LINES:] if line.strip()) or "none"
 

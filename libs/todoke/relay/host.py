@@ -324,6 +324,8 @@ class Host:
                 parts[hosted.service.name] = "starting"
         if self._serves and not self._shared.ended.fresh:
             parts["ended-sessions"] = "stale"
+        if not self._shared.room.has_room:
+            parts["disk"] = "full"
         for url in self._shared.settings.also_ready:
             parts |= await self._ask(url)
         if any(parts.get(name) == "away" for name in needed) or not {"starting", "reconciling"}.isdisjoint(
@@ -401,7 +403,7 @@ async def serve(app: FastAPI, *, address: str, port: int, stopping: asyncio.Even
         lifespan="off",
     )
     server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # signals are for the process
     task = asyncio.create_task(server._serve())  # noqa: SLF001 (serve() would take the process's signals)
     waiter = asyncio.create_task(stopping.wait())
     await asyncio.wait({task, waiter}, return_when=asyncio.FIRST_COMPLETED)

@@ -2,10 +2,10 @@
 
 import dataclasses
 import logging
-import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import httpx
 import structlog
@@ -17,12 +17,14 @@ from todoke.relay.clock import Ports
 from todoke.relay.consumer import PACE_SECONDS
 from todoke.relay.directory import Directory, DirectoryKeeper
 from todoke.relay.handler import Batch, Handler, Heard, Timer
+from todoke.relay.logfile import LogSink
 from todoke.relay.metrics import Metrics
 from todoke.relay.objects import KeyObjects, Objects
 from todoke.relay.postgres import Database, Ear
 from todoke.relay.rates import RateLimits
 from todoke.relay.reports import last_was_clean
 from todoke.relay.restore import Inspect, Restore
+from todoke.relay.room import Room
 from todoke.relay.rootsecret import Secrets
 from todoke.relay.seal import KeyRing, RootKey, Sealer
 from todoke.relay.settings import Settings
@@ -89,6 +91,7 @@ class Shared:
         self.objects = objects
         self.metrics = Metrics()
         self.ear = Ear()
+        self.room = Room(settings.disk, ports.clock)
         self.root = RootKey.load_or_create(settings.keys / "root.key", ports.ids)
         self.secrets = Secrets(self.root.material)
         self.seal = Sealer(ports.ids)
@@ -148,6 +151,7 @@ class Runtime:
         self.access: Access = shared.access
         self.directory = Directory()
         self.metrics: Metrics = shared.metrics
+        self.room: Room = shared.room
         self.http: httpx.AsyncClient = shared.http
         self.log: FilteringBoundLogger = structlog.get_logger().bind(service=name)
 
@@ -163,8 +167,8 @@ Build = Callable[[Runtime], Service]
 """`services.NAME.app.build`: the only wiring of a service."""
 
 
-def configure_logging(level: str, *, instance: str) -> None:
-    """One JSON line per event on standard error: time, level, service, event, ids and counts; never personal data."""
+def configure_logging(level: str, *, instance: str, file: Path | None = None) -> None:
+    """One JSON line per event in `file` or on standard error: time, level, event, ids and counts, no personal data."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -174,7 +178,7 @@ def configure_logging(level: str, *, instance: str) -> None:
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", LogSink.to(file))),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(instance=instance)

@@ -84,6 +84,8 @@ class Settings(BaseSettings):
     on (every interface of a container: `0.0.0.0`); `address` is what the world calls us, and the issuer of tokens.
     `rebuild_records_per_second` is how fast lists are built anew beside the live ones (0: as fast as it goes).
     `clamd` is where a virus scanner listens (`host:port`, or the path of a Unix socket); without it nothing is scanned.
+    `log_file` takes the log instead of standard error, kept small, for one process alone. `disk` is a folder on the
+    disk that this machine's engines fill: when little is left there, sending is refused until there is room again.
     `webhooks_to_private_addresses` lets webhooks go to this machine and to http (practice and tests only).
     """
 
@@ -111,4 +113,6 @@ class Settings(BaseSettings):
     trusted_front: str | None = None
     instance: str = "1"
     log_level: str = "INFO"
+    log_file: Path | None = None
+    disk: Path | None = None
     also_ready: tuple[str, ...] = ()
