@@ -98,7 +98,7 @@ class _Load:
                 form.add_field(part, data, filename=name, content_type="text/csv")
         async with self._http.post(self._stand.url_of("ingest") + path, data=form, headers=headers) as answer:
             body = await answer.json()
-            if answer.status >= 400 or any(one["status"] != 202 for one in body.get("results", ())):  # noqa: PLR2004
+            if answer.status >= 400 or any(one["status"] != 202 for one in body.get("results", ())):  # noqa: PLR2004 (HTTP statuses)
                 raise RuntimeError(f"{answer.status}: {body.get('code') or body['results'][0]}")
 
     async def _listed(self) -> int:

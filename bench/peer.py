@@ -83,7 +83,7 @@ def _wait() -> None:
     until = time.monotonic() + READY_SECONDS_MAX
     while time.monotonic() < until:
         try:
-            if httpx.get(f"http://127.0.0.1:{PORT}/health", timeout=2).status_code < 500:  # noqa: PLR2004
+            if httpx.get(f"http://127.0.0.1:{PORT}/health", timeout=2).status_code < 500:  # noqa: PLR2004 (an HTTP status)
                 return
         except httpx.HTTPError:
             time.sleep(0.1)

@@ -47,7 +47,7 @@ def up(home: Path, port: int, demo: bool) -> None:  # noqa: FBT001 (click hands 
 @PORT
 @click.option("--role", type=click.Choice(["web", "work", "both"]), default="both", hidden=True)
 @click.option("--no-ground", is_flag=True, hidden=True)
-def serve(names: tuple[str, ...], home: Path, port: int, role: str, no_ground: bool) -> None:  # noqa: FBT001
+def serve(names: tuple[str, ...], home: Path, port: int, role: str, no_ground: bool) -> None:  # noqa: FBT001 (an option of the command line)
     """Run the named services (all, when none is named) in one process, over engines that run already.
 
     HTTP is served on --port, the operators' calls on the next one. TODOKE_KAFKA, TODOKE_POSTGRES and TODOKE_S3 name

@@ -77,7 +77,7 @@ def _column(row: Mapping[str, str]) -> Column:
         name_ja=row["name_ja"],
         name_en=row["name_en"],
         max_length=int(row["max_length"]) if row["max_length"] else None,
-        required=required,  # type: ignore[arg-type]
+        required=required,  # type: ignore[arg-type]  # the check above has found it among the three words
         type=row["type"],
         allowed=dict(pair.split("=", 1) for pair in row["allowed"].split("|") if pair),
         rule=row["rule"],

@@ -112,7 +112,7 @@ class _Pipe(io.RawIOBase):
         return True
 
     def write(self, data: object) -> int:
-        piece = bytes(data)  # type: ignore[call-overload]
+        piece = bytes(data)  # type: ignore[call-overload]  # any buffer that the parser hands over
         self._written += piece
         return len(piece)
 

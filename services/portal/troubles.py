@@ -47,7 +47,7 @@ class Troubles:
         """The answer to a request that met this."""
         if isinstance(trouble, Elsewhere):
             return _led(request, trouble.place)
-        if isinstance(trouble, NotLoggedIn) or (isinstance(trouble, ApiError) and trouble.status == 401):  # noqa: PLR2004
+        if isinstance(trouble, NotLoggedIn) or (isinstance(trouble, ApiError) and trouble.status == 401):  # noqa: PLR2004 (an HTTP status)
             return await self._over(request, kind)
         reference = reference_now()
         told = _told(trouble, reference)

@@ -28,7 +28,7 @@ class NoneThere(Exception):  # noqa: N818 (named for what was found)
     """No read set stands beside the live one."""
 
 
-class NotNear(Exception):  # noqa: N818
+class NotNear(Exception):  # noqa: N818 (named for what was found)
     """The read set beside the live one is too far behind it, or its consumer has stopped."""
 
 

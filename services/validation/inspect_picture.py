@@ -124,7 +124,7 @@ class _Jpeg:
         """Look at the segment of a marker; the place where the next marker must begin."""
         length = int.from_bytes(self._data[place : place + 2])
         end = place + length
-        if length < 2 or end > len(self._data):  # noqa: PLR2004
+        if length < 2 or end > len(self._data):  # noqa: PLR2004 (the length counts its own two bytes)
             raise Broken(UNREADABLE)
         content = self._data[place + 2 : end]
         if marker in _FRAMES:
@@ -269,7 +269,7 @@ class _Png:
             raise Broken(UNREADABLE)  # a critical chunk that no reader knows
 
     def _header(self, content: bytes) -> None:
-        if len(content) != 13:  # noqa: PLR2004
+        if len(content) != 13:  # noqa: PLR2004 (ISO/IEC 15948 section 11.2.2)
             raise Broken(UNREADABLE)
         width, height, depth, colour, packing, filtering, interlace = struct.unpack(">IIBBBBB", content)
         if depth not in self._DEPTHS.get(colour, ()) or packing or filtering or interlace > 1 or not width * height:

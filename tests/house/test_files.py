@@ -142,3 +142,28 @@ def test_modules_can_be_read_at_a_sitting() -> None:
         if (lines := len((sources.ROOT / path).read_text(encoding="utf-8").splitlines())) > longest
     ]
     assert long == [], f"over {longest} lines: give a part of it a name of its own"
+
+
+_UNEXPLAINED = re.compile(r"#\s*(?:noqa(?::\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*)?|type:\s*ignore(?:\[[\w, -]+\])?)\s*$")
+
+
+def _unexplained(line: str) -> bool:
+    return bool(_UNEXPLAINED.search(line))
+
+
+def test_whoever_silences_a_tool_says_why() -> None:
+    found = [
+        f"{path}:{number} needs a reason behind it, as in `# noqa: S603 (no argument from outside)`"
+        for path in sources.python("libs", "services", "bench", "tools")
+        for number, line in enumerate((sources.ROOT / path).read_text(encoding="utf-8").splitlines(), start=1)
+        if _unexplained(line)
+    ]
+    assert found == []
+
+
+def test_the_rule_about_silenced_tools_sees_what_it_forbids() -> None:
+    noqa, ignore = "# no" + "qa", "# type: ig" + "nore"
+    silent = [noqa, f"{noqa}: S101", f"{noqa}: S101, T201", ignore, f"{ignore}[arg-type]"]
+    assert [line for line in silent if not _unexplained(f"x = 1  {line}")] == []
+    spoken = [f"{noqa}: S101 (of our own)", f"{noqa}: S101 - of our own", f"{ignore}[arg-type]  # the shape is known"]
+    assert [line for line in spoken if _unexplained(f"x = 1  {line}")] == []

@@ -131,7 +131,7 @@ def _other_user() -> tuple[int, int]:
         return _ids(_USER_OF_ROOT)
     with contextlib.suppress(OSError):
         subprocess.run(
-            ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", _USER_OF_ROOT],  # noqa: S607
+            ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", _USER_OF_ROOT],  # noqa: S607 (as root only, whose PATH is root's business)
             capture_output=True,
             check=False,
         )

@@ -70,7 +70,7 @@ class _Identity:
     append_time: int | None
 
 
-class Moved(Exception):  # noqa: N818
+class Moved(Exception):  # noqa: N818 (named for what happened)
     """Another instance has moved these partitions on: what is in hand is not ours any more."""
 
     def __init__(self, places: Iterable[Place]) -> None:
@@ -355,7 +355,7 @@ class Discipline:
                     raise
                 except SetAside as aside:
                     return await self._park(handler, place, item, str(aside), ours=False, cause=aside.cause)
-                except Exception as trouble:  # noqa: BLE001
+                except Exception as trouble:  # noqa: BLE001 (a handler may raise anything: it is sorted below)
                     error = f"{type(trouble).__name__}: {trouble}" if isinstance(trouble, Poison) else _shape(trouble)
                     slow = isinstance(trouble, TimeoutError)  # again would take as long, and hold up all others
                     attempt = ATTEMPTS_MAX + 1 if slow else attempt + 1

@@ -22,5 +22,5 @@ class SetAside(Exception):  # noqa: N818 (what is to be done with the record)
         self.cause: Literal["scan"] = cause
 
 
-class Poison(Exception):  # noqa: N818
+class Poison(Exception):  # noqa: N818 (named for what it is: of the record, not of the program)
     """This record can never be handled: park its subject. The text must hold no personal data."""

@@ -83,7 +83,7 @@ def _unfit_character(name: str) -> str | None:
 
 
 def _forbidden(character: str) -> bool:
-    noncharacter = ord(character) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(character) <= 0xFDEF  # noqa: PLR2004
+    noncharacter = ord(character) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(character) <= 0xFDEF  # noqa: PLR2004 (the code points of Unicode section 23.7)
     return character in _NOT_ON_WINDOWS or unicodedata.category(character) in _UNSEEN or noncharacter
 
 

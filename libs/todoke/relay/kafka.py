@@ -153,11 +153,11 @@ class KafkaSender:
         producer, self._producer = self._producer, None
         if producer is None:
             return
-        producer._closed = True  # noqa: SLF001
-        producer._message_accumulator._closed = True  # noqa: SLF001
+        producer._closed = True  # noqa: SLF001 (no public way: `stop` can hang for ever)
+        producer._message_accumulator._closed = True  # noqa: SLF001 (as above)
         with contextlib.suppress(Exception):
             await asyncio.wait_for(producer.client.close(), 1)
-        task = producer._sender.sender_task  # noqa: SLF001
+        task = producer._sender.sender_task  # noqa: SLF001 (as above)
         for _ in range(4):  # the first cancel makes the sender await its children, which may hang; the next breaks that
             if task is None or task.done():
                 break

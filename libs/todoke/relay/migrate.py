@@ -22,7 +22,7 @@ KIT_TABLE = "kit_steps"
 SERVICE_TABLE = "service_steps"
 
 
-class MigrationFailed(Exception):  # noqa: N818
+class MigrationFailed(Exception):  # noqa: N818 (named for what happened)
     """A step did not go through; the text is the tool's own."""
 
 

@@ -84,7 +84,7 @@ def describe_problems(app: FastAPI) -> None:
                     _describe(path, method, operations[method])
         return app.openapi_schema or {}
 
-    app.openapi = openapi  # type: ignore[method-assign]
+    app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents to extend the document
 
 
 def _hoist(node: Any, schemas: dict[str, Any]) -> None:

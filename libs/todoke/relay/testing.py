@@ -223,7 +223,7 @@ class Stage:
 
     def token(self, office: str, **claims: object) -> dict[str, str]:
         """An Authorization header of a person at `office`."""
-        return {"Authorization": f"Bearer {token_for(self.runtime.shared, office, **claims)}"}  # type: ignore[arg-type]
+        return {"Authorization": f"Bearer {token_for(self.runtime.shared, office, **claims)}"}  # type: ignore[arg-type]  # what a test gives is what `token_for` names
 
 
 @contextlib.asynccontextmanager
@@ -310,7 +310,7 @@ def token_for(
         subject=user,
         office=office,
         roles=tuple(roles),
-        licence_until=until,  # type: ignore[arg-type]
+        licence_until=until,  # type: ignore[arg-type]  # a test may leave it out
         session=str(session or shared.ports.ids.uuid7()),
         scope="office",
         must_change=tuple(must_change),

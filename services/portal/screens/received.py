@@ -107,7 +107,7 @@ async def _one(visitor: Visitor, message_id: UUID) -> Item | None:
     try:
         return await visitor.client.message(message_id)
     except ApiError as refused:
-        if refused.status != 404:  # noqa: PLR2004
+        if refused.status != 404:  # noqa: PLR2004 (an HTTP status)
             raise
         return None
 

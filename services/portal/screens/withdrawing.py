@@ -43,7 +43,7 @@ def router(portal: Portal) -> APIRouter:
         try:
             taken = await visitor.client.recall(message_id, reason[:REASON_CHARACTERS_MAX])
         except ApiError as refused:
-            if refused.status != 409:  # noqa: PLR2004
+            if refused.status != 409:  # noqa: PLR2004 (an HTTP status)
                 raise
             item = await _own(visitor, message_id)
             return await _page(portal, visitor, item, told=of_refusal(refused), status=409)
