@@ -11,6 +11,7 @@ from uuid import UUID
 from services.portal import grouping
 from services.portal.checking import Checker, Outgoing
 from services.portal.clerk import Clerk
+from services.portal.drawer import EMPTY_TEXT_BYTES
 from services.portal.grouping import Dropped, Unusable
 from services.portal.intake import Intake
 from services.portal.items import OPEN, Item, Items, Moved, NewFile, SavedBefore, blank, sql
@@ -56,6 +57,13 @@ class Drafts:
         async with self._db.api(clerk.office) as tx:
             found = await self._items.built(tx, await sql.drafts(tx.db, office=clerk.office, rows_max=LISTED_MAX))
         return [draft for draft in found if not draft.is_empty or draft.recipient]
+
+    async def leaves_unsent(self, clerk: Clerk) -> bool:
+        """Whether the clerk has something that was not sent, in a draft or on the sheet; a text of spaces counts."""
+        async with self._db.api(clerk.office) as tx:
+            return bool(
+                await sql.leaves_unsent(tx.db, office=clerk.office, person=clerk.person, empty_bytes=EMPTY_TEXT_BYTES)
+            )
 
     async def get(self, clerk: Clerk, draft: UUID) -> Item | None:
         """A draft, also one that is on its way or was sent; None when it is not there (any more)."""

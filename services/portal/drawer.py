@@ -12,9 +12,12 @@ from uuid import UUID
 
 from todoke.relay.objects import Objects
 from todoke.relay.rootsecret import Secrets
-from todoke.relay.seal import OfficeBinding, Sealer
+from todoke.relay.seal import OVERHEAD_BYTES, OfficeBinding, Sealer
 
 EPOCH = "drafts"
+
+EMPTY_TEXT_BYTES = OVERHEAD_BYTES + len(json.dumps(""))
+"""So long is an empty text when it is sealed."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -40,10 +40,7 @@ class Making:
         Raises `DatabaseAway`.
         """
         await self.runs.leaving(visitor.web.id)
-        clerk = Clerk.of(visitor.session, visitor.client)
-        if any(sheet.person == clerk.person for sheet in await self.sheets.open_ones(clerk)):
-            return True
-        return any(draft.person == clerk.person for draft in await self.drafts.all(clerk))
+        return await self.drafts.leaves_unsent(Clerk.of(visitor.session, visitor.client))
 
     async def offices(self, clerk: Clerk, numbers: Iterable[str]) -> tuple[dict[str, shapes.Office], bool]:
         """Offices by number, and whether the directory answered: pages are readable without their names."""

@@ -152,6 +152,17 @@ JOIN LATERAL (
 WHERE sheet.office = :office
 ORDER BY sheet.changed_at DESC;
 
+-- name: leaves_unsent$
+-- Whether a person has something that was not sent: a draft that holds anything and that they saved last, or rows of their
+-- sheet. Nothing is opened for it: a sealed text is as long as the text, and `empty_bytes` is the length of an empty one.
+SELECT EXISTS (
+    SELECT FROM item LEFT JOIN sheet ON sheet.id = item.sheet
+    WHERE item.office = :office AND item.removed_at IS NULL AND (
+        (sheet.person = :person AND item.state IN ('unsent', 'failed', 'queued', 'sending'))
+        OR (item.sheet IS NULL AND item.person = :person AND item.state IN ('unsent', 'failed') AND (
+            item.recipient <> '' OR octet_length(item.text_sealed) > :empty_bytes
+            OR EXISTS (SELECT FROM item_file AS file WHERE file.item = item.id AND file.removed_at IS NULL)))));
+
 -- name: touch_sheet!
 -- The sheet has changed.
 UPDATE sheet SET changed_at = :now WHERE id = :id;

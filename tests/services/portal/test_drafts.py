@@ -36,6 +36,27 @@ async def test_a_draft_is_there_for_the_whole_office_with_exactly_what_was_saved
     assert (checked.errors, checked.may_go, offices[PARTNER].number) == (0, True, PARTNER)
 
 
+async def test_whether_somebody_leaves_something_unsent_is_known_without_opening_it(bench: Bench) -> None:
+    """S-09.2: asked at every logout."""
+    ids = bench.runtime.ports.ids
+    for written, file in (("文", None), ("", PICTURE), ("", None)):
+        clerk, draft = bench.clerk(), ids.uuid7()
+        await bench.drafts.save(clerk, Written(draft, 0, "", written))
+        if file is not None:
+            await bench.drafts.add_files(clerk, draft, [file])
+        assert await bench.drafts.leaves_unsent(clerk) is bool(written or file)
+        assert not await bench.drafts.leaves_unsent(bench.clerk())
+    clerk, draft = bench.clerk(), ids.uuid7()
+    await bench.drafts.save(clerk, Written(draft, 0, PARTNER, ""))
+    assert await bench.drafts.leaves_unsent(clerk)
+    await bench.drafts.remove(clerk, [draft])
+    assert not await bench.drafts.leaves_unsent(clerk)
+    await bench.sheet(clerk)
+    assert not await bench.drafts.leaves_unsent(clerk)
+    await bench.sheet(clerk, plan(*bench.numbers(1)))
+    assert await bench.drafts.leaves_unsent(clerk)
+
+
 async def test_of_two_windows_the_later_is_told_and_both_versions_can_be_kept(bench: Bench) -> None:
     await no_drafts(bench)
     clerk, colleague = bench.clerk(), bench.clerk(person="c0000000026", name="例示 秋子")
