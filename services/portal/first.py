@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 
+from services.portal import shown
 from services.portal.forms import Form
 from services.portal.visitors import Visitor
 from services.portal.wording import Sentence, of_refusal, say
 from todoke.client import ApiError
 from todoke.client.shapes import Secret
+from todoke.relay.clock import in_japan
 
 
 async def changed_password(visitor: Visitor, which: Secret, form: Form) -> Mapping[str, Sentence]:
@@ -23,6 +25,12 @@ async def changed_password(visitor: Visitor, which: Secret, form: Form) -> Mappi
         return _refused(refused)
     await visitor.client.refresh()
     return {}
+
+
+def expired(visitor: Visitor, which: Secret) -> Sentence | None:
+    """E-106, for a password that must be changed because it has expired."""
+    at = visitor.session.expired_at.get(which)
+    return None if at is None else say("E-106", date=shown.day(in_japan(at).date()))
 
 
 def _mistakes(form: Form) -> Mapping[str, Sentence]:

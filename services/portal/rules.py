@@ -2,10 +2,16 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from todoke.client.office_shapes import User
 
 KJ_ID_LENGTH = 14
 """KJ, prefecture (2), office number (10)."""
+
+NAMES_MAX = 3
+"""Persons whom one sentence names."""
 
 _PLACE = re.compile(r"/(?![/\\])[A-Za-z0-9_./~%?=&+:-]*")
 """An address of our own: one slash, no backslash, nothing that a browser would strip before reading it."""
@@ -34,6 +40,16 @@ def place_within(wanted: str, otherwise: str = "/") -> str:
     if _PLACE.fullmatch(wanted) and not wanted.startswith(_NOT_WANTED):
         return wanted
     return otherwise
+
+
+def whom_to_ask(users: Iterable[User], asking: str) -> str:
+    """The administrators among an office's persons, other than the one who asks; empty when there is none."""
+    names = [f"{each.name}さん" for each in users if _is_admin(each) and each.id != asking]
+    return "、".join(names[:NAMES_MAX]) + ("など" if len(names) > NAMES_MAX else "")
+
+
+def _is_admin(user: User) -> bool:
+    return user.state == "active" and "admin" in user.roles
 
 
 @dataclass(frozen=True, slots=True)

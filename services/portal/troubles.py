@@ -1,7 +1,7 @@
 """S-39: every error as a page that says what happened, what to do, and a number to tell on the telephone."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,9 @@ from starlette.exceptions import HTTPException
 from services.portal.forms import NotOurForm
 from services.portal.frame import plain_frame
 from services.portal.routes import Elsewhere, Forbidden, NotThere, dressed, go
+from services.portal.rules import whom_to_ask
 from services.portal.wording import Sentence, of_code, of_problem, of_refusal, say
-from todoke.client import ApiError, NotLoggedIn, Unreachable, Unreadable
+from todoke.client import ApiError, ClientError, NotLoggedIn, Unreachable, Unreadable
 from todoke.relay.faults import Transient
 from todoke.relay.postgres import traceparent_now
 from todoke.relay.problem import Problem
@@ -50,7 +51,7 @@ class Troubles:
         if isinstance(trouble, NotLoggedIn) or (isinstance(trouble, ApiError) and trouble.status == 401):  # noqa: PLR2004 (an HTTP status)
             return await self._over(request, kind)
         reference = reference_now()
-        told = _told(trouble, reference)
+        told = await self._with_names(request, _told(trouble, reference))
         log = self._portal.log.error if told.status >= HTTPStatus.INTERNAL_SERVER_ERROR else self._portal.log.info
         log("screen_fails", error=type(trouble).__name__, at=_innermost(trouble), reference=reference)
         response = self._shown(request, kind, told, reference)
@@ -90,6 +91,18 @@ class Troubles:
             layout=layout,
             home=home,
         )
+
+    async def _with_names(self, request: Request, told: Told) -> Told:
+        """E-605 names the administrators of the visitor's office; without the API it stays without names."""
+        visitor = getattr(request.state, "visitor", None)
+        if told.sentence != of_code("TDK-NOT-ALLOWED") or visitor is None or not visitor.user_id:
+            return told
+        try:
+            users = await visitor.client.users()
+        except ClientError:
+            return told
+        names = whom_to_ask(users, visitor.user_id)
+        return replace(told, sentence=say("E-605", names=names)) if names else told
 
     async def _over(self, request: Request, kind: "Kind") -> Response:
         """The API's session has ended, wherever that was done: ours ends with it."""

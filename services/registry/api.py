@@ -72,7 +72,11 @@ class SessionUser(BaseModel):
 
 
 class Session(BaseModel):
-    """A session with its tokens. `must_change` names the passwords without whose change nothing else is served."""
+    """A session with its tokens.
+
+    `must_change` names the passwords without whose change nothing else is served, `expired_at` those among them that
+    have expired, and when; the others are temporary.
+    """
 
     access_token: str
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 (RFC 6749 calls it so)
@@ -80,6 +84,7 @@ class Session(BaseModel):
     refresh_token: str
     refresh_expires_in: int
     must_change: list[Literal["person", "office"]]
+    expired_at: dict[Literal["person", "office"], datetime]
     office: SessionOffice
     user: SessionUser | None
     failed_logins_at: list[datetime]
@@ -222,6 +227,7 @@ def _shown(opened: Opened) -> Session:
         refresh_token=opened.refresh_token,
         refresh_expires_in=opened.refresh_expires_in,
         must_change=list(opened.must_change),
+        expired_at=dict(opened.expired_at),
         office=SessionOffice(number=opened.office, name=opened.office_name, service_types=list(opened.service_types)),
         user=user,
         failed_logins_at=list(opened.failed_logins_at),

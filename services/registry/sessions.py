@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 from services.registry.rules import FAILURES_TOLD, REFRESH_GRACE, SESSION_LIFE, password_expires
@@ -22,6 +22,9 @@ from todoke.relay.tokens import ACCESS_SECONDS, AccessTokens, Claims
 
 _store = queries("services.registry")
 _affairs = queries("services.registry", "affairs.sql")
+
+Secret: TypeAlias = Literal["person", "office"]
+"""Whose password."""
 
 SECRET_BYTES = 32
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,6 +39,7 @@ class Opened:
     refresh_token: str
     refresh_expires_in: int
     must_change: tuple[str, ...]
+    expired_at: Mapping[Secret, datetime]
     office: str
     office_name: str
     service_types: tuple[str, ...]
@@ -167,14 +171,9 @@ class Sessions:
         left = session["until"] - tx.now
         expires = min(timedelta(seconds=ACCESS_SECONDS), left)
         is_person = session["scope"] == "office"
-        must_change = [
-            name
-            for name, needed in (
-                ("person", is_person and self._must_change(tx, facts, "person")),
-                ("office", self._must_change(tx, facts, "office")),
-            )
-            if needed
-        ]
+        asked: tuple[Secret, ...] = ("person", "office") if is_person else ("office",)
+        expired_at = {which: at for which in asked if (at := self._expired_at(tx, facts, which)) is not None}
+        must_change = [which for which in asked if facts[f"{which}_must_change"] or which in expired_at]
         roles = tuple(facts["roles"]) if is_person else ()
         claims = Claims(
             subject=session["user_id"] if is_person else facts["kj_id"],
@@ -193,6 +192,7 @@ class Sessions:
             refresh_token=f"{session['office']}.{_text(secret)}",
             refresh_expires_in=math.floor(left.total_seconds()),
             must_change=tuple(must_change),
+            expired_at=expired_at,
             office=session["office"],
             office_name=facts["office_name"],
             service_types=tuple(facts["service_types"]),
@@ -202,9 +202,10 @@ class Sessions:
             failed_logins_at=tuple(failures),
         )
 
-    def _must_change(self, tx: Tx, facts: Mapping[str, Any], which: Literal["person", "office"]) -> bool:
+    def _expired_at(self, tx: Tx, facts: Mapping[str, Any], which: Secret) -> datetime | None:
+        """When a password expired; None for one that has not, and for a temporary one."""
         expires = password_expires(facts[f"{which}_changed_at"], self._password_days)
-        return facts[f"{which}_must_change"] or (expires is not None and expires <= tx.now)
+        return None if facts[f"{which}_must_change"] or expires is None or expires > tx.now else expires
 
     async def _end(self, tx: Tx, sessions: Sequence[UUID]) -> None:
         gone = [row["id"] for row in await _store.end_sessions(tx.db, ids=list(sessions), now=tx.now)]

@@ -13,9 +13,15 @@ from tests.screens.operating import Operators, console
 from tests.screens.posting import Post
 from tests.spine.product import Product
 
+pytest.register_assert_rewrite("tests.screens.rules")
+
 PICTURES = Path(__file__).parents[2] / "docs" / "screens"
 SECONDS_MAX = 120
 """A page on a busy machine; the first test also waits for the product."""
+
+PASSWORD_DAYS = 3650
+SETTINGS = {"TODOKE_REGISTRY__PASSWORD_DAYS": str(PASSWORD_DAYS)}
+"""Passwords expire, though only those that a test makes old enough."""
 
 PageOf = Callable[..., Page]
 OPEN_PAGES = pytest.StashKey[list[Page]]()
@@ -51,12 +57,15 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    """`todoke up --demo`, running: `TODOKE_SCREENS_HOME` names one that runs already, on `TODOKE_SCREENS_PORT`."""
+    """`todoke up --demo`, running.
+
+    `TODOKE_SCREENS_HOME` names one that runs already with `SETTINGS`, on `TODOKE_SCREENS_PORT`.
+    """
     running = os.environ.get("TODOKE_SCREENS_HOME")
     if running:
         yield Product(Path(running), port=int(os.environ["TODOKE_SCREENS_PORT"]))
         return
-    made = Product(tmp_path_factory.mktemp("screens") / "home")
+    made = Product(tmp_path_factory.mktemp("screens") / "home", settings=SETTINGS)
     try:
         made.start()
         yield made

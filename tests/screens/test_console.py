@@ -11,11 +11,11 @@ import pypdf
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.screens.browsing import Desk, Watch, proof_of, scrolls_sideways
+from tests.screens.browsing import Desk, proof_of
 from tests.screens.conftest import PageOf
 from tests.screens.operating import Operators, code_of, console, secrets_of, unused_number
+from tests.screens.rules import visit
 from tests.screens.test_everybody import walk
-from tests.screens.test_frame import CONTROLS, CSP, INLINE, SMALL_TARGETS, SMALL_TEXT
 from todoke.client import ApiError, Client
 
 SETTLED = "9970100216"
@@ -298,21 +298,10 @@ def test_s74_offices_are_found_by_number_and_name_and_by_what_ends_soon(console_
 
 
 @pytest.mark.parametrize("width", [820, 1366, 1920])
-def test_s00_the_pages_of_the_console_keep_the_rules(console_of: PageOf, desk: Desk, axe: Axe, width: int) -> None:
+def test_s00_the_pages_of_the_console_keep_the_rules(console_of: PageOf, desk: Desk, width: int) -> None:
     page = console_of(width=width)
     for place in ("/operator/login", *PLACES[1:]):
-        watch = Watch(page)
-        answer = page.goto(place)
-        assert answer is not None
-        assert answer.headers["content-security-policy"] == CSP
-        assert "no-store" in answer.headers["cache-control"]
-        assert page.evaluate(INLINE) == []
-        assert page.evaluate(SMALL_TEXT) == []
-        assert page.evaluate(SMALL_TARGETS, CONTROLS) == []
-        assert not scrolls_sideways(page), place
-        axe(page)
-        assert watch.strangers(desk.product.demo["operator"]["url"]) == []
-        assert watch.complaints == []
+        visit(page, place, desk.product.demo["operator"]["url"])
     page.goto("/operator/offices")
     assert "本文へ進む" in walk(page)[0]
 

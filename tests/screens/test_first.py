@@ -6,7 +6,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.screens.browsing import Desk, Office
-from tests.screens.conftest import PageOf
+from tests.screens.conftest import PASSWORD_DAYS, PageOf
+from tests.screens.rules import fits
 
 OFFICE = "9970100414"
 NEW = "さくらの花が3月に咲く庭のある家"
@@ -69,6 +70,27 @@ def test_s08_1_with_a_temporary_password_no_other_page_can_be_reached(
     page.get_by_role("button", name="確かめました").click()
     expect(main).to_have_attribute("data-screen", "S-10")
     expect(page.get_by_text("準備ができました")).to_be_visible()
+
+
+def test_s02_6_an_expired_password_is_changed_before_anything_else(
+    page_of: PageOf, desk: Desk, newcomer: Office, shot: Shot
+) -> None:
+    """E-106 says when it expired; the office's own, which has not, is not asked for."""
+    desk.sql(
+        "UPDATE registry.person SET must_change = false, password_changed_at = now() - make_interval(days => $2) "
+        "WHERE id = $1",
+        newcomer.c_id,
+        PASSWORD_DAYS + 40,
+    )
+    page = page_of()
+    log_in(page, newcomer)
+    expect(page.locator("main")).to_have_attribute("data-screen", "S-08")
+    expect(page.get_by_text("パスワードの有効期限が")).to_be_visible()
+    expect(page.get_by_text("E-106")).to_be_visible()
+    fits(page)
+    shot(page, "S-08-expired")
+    decide(page, newcomer.c_password, NEW)
+    expect(page.get_by_role("heading", name="お知らせの届け先")).to_be_visible()
 
 
 def test_s08_2_the_old_password_and_a_short_one_are_refused_with_the_reason(

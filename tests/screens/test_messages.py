@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.screens.browsing import Desk, Watch, scrolls_sideways
 from tests.screens.conftest import PageOf
 from tests.screens.posting import CARE_PLAN, HELPER, MANAGER, PLAN, Post, empty_pdf
-from tests.screens.test_frame import CONTROLS, INLINE, SMALL_TARGETS, SMALL_TEXT
+from tests.screens.rules import keeps_the_rules
 from tests.screens.test_received import row
 from todoke.client import Upload
 
@@ -247,7 +247,7 @@ def test_another_sites_link_to_a_file_opens_nothing(desk: Desk, post: Post) -> N
 
 
 @pytest.mark.parametrize("width", [820, 1366, 1920])
-def test_s00_the_pages_of_lists_and_messages_keep_the_rules(page_of: PageOf, post: Post, axe: Axe, width: int) -> None:
+def test_s00_the_pages_of_lists_and_messages_keep_the_rules(page_of: PageOf, post: Post, width: int) -> None:
     """S-00.4, S-00.6, S-D.1, S-D.2, on pages whose address has an id; and in twice as large a text."""
     message_id = post.plan("確かめのための文です。")
     page = page_of(MANAGER, width=width)
@@ -255,11 +255,7 @@ def test_s00_the_pages_of_lists_and_messages_keep_the_rules(page_of: PageOf, pos
     message = f"/messages/{message_id}"
     for place in ("/received", "/sent", message, f"{message}/findings", f"{message}/withdraw"):
         page.goto(place)
-        assert page.evaluate(INLINE) == [], place
-        assert page.evaluate(SMALL_TEXT) == [], place
-        assert page.evaluate(SMALL_TARGETS, CONTROLS) == [], place
-        assert not scrolls_sideways(page), place
-        axe(page)
+        keeps_the_rules(page)
         page.evaluate("() => { document.documentElement.style.fontSize = '200%'; }")
         assert not scrolls_sideways(page), place
     assert watch.complaints == []

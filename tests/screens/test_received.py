@@ -14,6 +14,7 @@ from playwright.sync_api import Download, Locator, Page, Route, expect
 from tests.screens.browsing import Desk
 from tests.screens.conftest import PageOf
 from tests.screens.posting import HELPER, MANAGER, OLD_RESULTS, PLAN, Post, empty_pdf
+from tests.screens.rules import fits
 from todoke.client import Upload
 
 Axe = Callable[[Page], None]
@@ -386,7 +387,9 @@ def test_s12_row_heights_are_kept_per_person(page_of: PageOf, post: Post, axe: A
         page.get_by_text("ふつう").click()
 
 
-def test_s12_who_may_only_look_has_no_way_to_a_file(page_of: PageOf, desk: Desk, post: Post, axe: Axe) -> None:
+def test_s12_who_may_only_look_has_no_way_to_a_file(
+    page_of: PageOf, desk: Desk, post: Post, axe: Axe, shot: Shot
+) -> None:
     message_id = post.results()
     page = page_of(desk.colleague(MANAGER, "viewer", c_id="c9000000022"))
     page.goto("/received")
@@ -398,4 +401,8 @@ def test_s12_who_may_only_look_has_no_way_to_a_file(page_of: PageOf, desk: Desk,
     assert answer is not None
     assert answer.status == 403
     expect(page.get_by_text("E-605")).to_be_visible()
+    [admin, *_] = [each.name for each in post.office(MANAGER).users() if "admin" in each.roles]
+    expect(page.get_by_text(f"事業所の管理者（{admin}さん")).to_be_visible()
+    fits(page)
+    shot(page, "S-39-not-allowed")
     assert post.office(MANAGER).message(message_id).opened_at is None

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ TODOKE = (sys.executable, "-m", "services")
 
 
 class Product:
-    """One home with its port; it may be started and ended many times."""
+    """One home with its port and settings (`TODOKE_…`); it may be started and ended many times."""
 
-    def __init__(self, home: Path, *, port: int | None = None) -> None:
+    def __init__(self, home: Path, *, port: int | None = None, settings: Mapping[str, str] | None = None) -> None:
         self.home = home
+        self.settings = settings or {}
         self.port = port or free_ports()
         self.address = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -38,6 +40,7 @@ class Product:
                 stdout=printed,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env={**os.environ, **self.settings},
             )
         until = time.monotonic() + READY_SECONDS_MAX
         while "ready" not in self.words():

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol, Self
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from todoke.client.shapes import Secret, SessionAnswer, SessionOffice, SessionUser, Shape
 
@@ -24,6 +24,7 @@ class Session(Shape):
     refresh_token: str
     refresh_until: datetime
     must_change: tuple[Secret, ...] = ()
+    expired_at: dict[Secret, datetime] = Field(default_factory=dict)
     office: SessionOffice
     user: SessionUser | None = None
 
@@ -37,6 +38,7 @@ class Session(Shape):
             refresh_token=answer.refresh_token,
             refresh_until=now + timedelta(seconds=answer.refresh_expires_in),
             must_change=answer.must_change,
+            expired_at=answer.expired_at,
             office=answer.office,
             user=answer.user,
         )

@@ -73,7 +73,10 @@ class Step(Shape):
 
 
 class SessionAnswer(Shape):
-    """The answer to the second step of the login and to a refresh. Lifetimes are in seconds."""
+    """The answer to the second step of the login and to a refresh. Lifetimes are in seconds.
+
+    `expired_at` says of passwords that must be changed when they expired; those it does not name are temporary.
+    """
 
     access_token: str
     token_type: str = "Bearer"  # noqa: S105 (the kind of a token, not one)
@@ -81,6 +84,7 @@ class SessionAnswer(Shape):
     refresh_token: str
     refresh_expires_in: int
     must_change: tuple[Secret, ...] = ()
+    expired_at: dict[Secret, datetime] = Field(default_factory=dict)
     office: SessionOffice
     user: SessionUser | None = None
     failed_logins_at: tuple[datetime, ...] = ()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from services.portal.first import changed_password
+from services.portal.first import changed_password, expired
 from services.portal.portal import FIRST, Portal
 from services.portal.routes import go
 from services.portal.visitors import Visitor
@@ -94,7 +94,8 @@ def _password_page(portal: Portal, visitor: Visitor, wrong: Mapping[str, Sentenc
         "person": Asked("person", "1段目", visitor.user_id),
         "office": Asked("office", "2段目", "KJから始まるID"),
     }[which]
-    return _page(portal, visitor, "first_password.html", 422 if wrong else 200, asked=asked, wrong=wrong)
+    old = expired(visitor, which)
+    return _page(portal, visitor, "first_password.html", 422 if wrong else 200, asked=asked, wrong=wrong, expired=old)
 
 
 def _page(portal: Portal, visitor: Visitor, template: str, status: int = 200, **values: object) -> Response:

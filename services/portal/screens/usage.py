@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from services.portal import shown
 from services.portal.apis import SessionSlot
-from services.portal.first import changed_password
+from services.portal.first import changed_password, expired
 from services.portal.forms import NotOurForm
 from services.portal.logins import LoginScreen, Wrong, kj_mistake, refused_login
 from services.portal.portal import FIRST, USAGE, Portal
@@ -173,6 +173,7 @@ def _first_page(portal: Portal, visitor: Visitor, wrong: Mapping[str, Sentence])
         status=422 if wrong else 200,
         visitor=visitor,
         wrong=wrong,
+        expired=expired(visitor, "office"),
     )
 
 

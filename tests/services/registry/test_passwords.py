@@ -9,7 +9,7 @@ from services.registry.rules import PasswordRule, password_refusal
 from todoke.relay.service import Shared
 from todoke.relay.settings import RegistrySettings
 
-from .conftest import MANAGER, OFFICE_PASSWORD, PERSON_PASSWORD, Registry
+from .conftest import MANAGER, OFFICE_PASSWORD, PERSON_PASSWORD, Login, Registry
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,20 @@ async def test_a_password_expires_where_a_set_up_says_so(registry: Registry) -> 
     registry.clock.move(timedelta(days=101))
     session = await registry.log_in(MANAGER)
     assert session["must_change"] == ["person", "office"]
+    assert session["expired_at"] == dict.fromkeys(("person", "office"), dates["expires_at"])
     assert (await registry.get("/v1/office", session)).json()["code"] == "TDK-PASSWORD-CHANGE"
     for which, old in (("person", PERSON_PASSWORD), ("office", OFFICE_PASSWORD)):
         body = {"which": which, "old": old, "new": f"{old}, the next"}
         assert (await registry.post("/v1/session/password", session, body)).status_code == 204
-    assert (await registry.refresh(session["refresh_token"])).json()["must_change"] == []
+    session = (await registry.refresh(session["refresh_token"])).json()
+    assert (session["must_change"], session["expired_at"]) == ([], {})
+
+
+@pytest.mark.usefixtures("_expiring")
+async def test_a_temporary_password_is_to_be_changed_whether_it_has_expired_or_not(registry: Registry) -> None:
+    newcomer = Login("9970100216", "c0000000034", must_change=True)
+    await registry.add(newcomer)
+    registry.clock.move(timedelta(days=101))
+    session = await registry.log_in(newcomer)
+    assert session["must_change"] == ["person", "office"]
+    assert set(session["expired_at"]) == {"office"}

@@ -2,7 +2,8 @@
 
 import pytest
 
-from services.portal.rules import Origin, begins_with_kj, half_width, is_kj_id, place_within
+from services.portal.rules import Origin, begins_with_kj, half_width, is_kj_id, place_within, whom_to_ask
+from todoke.client.office_shapes import User
 
 HOST = "portal.example"
 OURS = "https://portal.example"
@@ -71,3 +72,22 @@ def test_ids_are_read_as_they_were_meant() -> None:
     assert is_kj_id("KJ9999A0100019")
     assert not is_kj_id("KJ99997010001")
     assert not is_kj_id("KJ999970100018\n")
+
+
+def person(n: int, role: str = "admin", state: str = "active") -> User:
+    return User.model_validate({"id": f"c{n}", "name": f"見本 {n}", "roles": [role], "state": state})
+
+
+@pytest.mark.parametrize(
+    ("users", "names"),
+    [
+        ([], ""),
+        ([person(1)], ""),  # nobody is told to ask themselves
+        ([person(2, "staff"), person(3, state="ended")], ""),
+        ([person(1, "staff"), person(2), person(3, "viewer")], "見本 2さん"),
+        ([person(2), person(3), person(4)], "見本 2さん、見本 3さん、見本 4さん"),
+        ([person(2), person(3), person(4), person(5)], "見本 2さん、見本 3さん、見本 4さんなど"),
+    ],
+)
+def test_e_605_names_the_administrators_who_can_help(users: list[User], names: str) -> None:
+    assert whom_to_ask(users, "c1") == names
