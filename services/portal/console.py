@@ -64,7 +64,16 @@ _STATES: Mapping[Standing, State] = {
 
 def office_state(facts: Facts, now: datetime) -> State:
     """状態 of an office in the list."""
-    return _STATES[standing(facts.licence_until, now, suspended=facts.participation == "suspended")]
+    return _STATES[_standing(facts, now)]
+
+
+def takes_part(facts: Facts, now: datetime) -> str:
+    """参加 of an office in the list: as of now, so not after the licence's end."""
+    return {"licensed": "参加", "suspended": "休止"}.get(_standing(facts, now), "不参加")
+
+
+def _standing(facts: Facts, now: datetime) -> Standing:
+    return standing(facts.licence_until, now, suspended=facts.participation == "suspended")
 
 
 def today(now: datetime) -> date:
@@ -143,5 +152,5 @@ def is_day(text: str) -> bool:
         return False
 
 
-FILTERS: Mapping[str, object] = {"office_state": office_state}
+FILTERS: Mapping[str, object] = {"office_state": office_state, "takes_part": takes_part}
 """What templates of the console may call by name."""

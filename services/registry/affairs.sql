@@ -262,8 +262,13 @@ WHERE o.number > :after AND (:text = '' OR position(:text IN o.search) > 0)
   AND (:service_type::text IS NULL OR :service_type = ANY (o.service_types))
   AND (:participation::text IS NULL OR :participation = CASE WHEN o.suspended THEN 'suspended'
            WHEN o.licence_until IS NULL THEN 'none' ELSE 'active' END)
+  AND (:licence_until_from::date IS NULL OR o.licence_until >= :licence_until_from)
   AND (:licence_until_before::date IS NULL OR o.licence_until < :licence_until_before)
 ORDER BY o.number LIMIT :rows_max;
+
+-- name: prefectures
+-- The prefectures that offices are in, in the order of their codes, with which the numbers of their offices begin.
+SELECT prefecture FROM office WHERE prefecture <> '' GROUP BY prefecture ORDER BY min(number);
 
 -- name: credential^
 -- The KJ-ID of an office, and its own last login.

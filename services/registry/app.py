@@ -11,7 +11,7 @@ from services.registry.office_api import office_routes
 from services.registry.operator_applications import operator_application_routes
 from services.registry.operator_notices import operator_notice_routes
 from services.registry.operator_office_page import operator_office_page_routes
-from services.registry.operator_offices import operator_office_routes
+from services.registry.operator_offices import operator_office_routes, prefecture_routes
 from services.registry.operators import TOTP_LABEL, SecondFactors, operator_routes
 from services.registry.password_changes import PasswordChanges
 from services.registry.passwords import Argon2Cost, Passwords
@@ -91,6 +91,7 @@ def build(runtime: Runtime) -> Service:
         operator_routers=(
             operator_routes(access, db, runtime.tokens, logins, second_factors, networks),
             operator_office_routes(access, db, acts),
+            prefecture_routes(access, db),
             operator_office_page_routes(access, db, acts, letters),
             operator_application_routes(access, db, acts, secrets),
             operator_notice_routes(access, db, acts),

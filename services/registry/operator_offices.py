@@ -105,6 +105,12 @@ class ListedPage(BaseModel):
     next: str | None
 
 
+class Prefectures(BaseModel):
+    """Names of prefectures, as offices have them."""
+
+    items: list[str]
+
+
 class OfficeChangedByHand(BaseModel):
     """Whether this call changed the office: what is so already is not said again."""
 
@@ -122,11 +128,15 @@ def operator_office_routes(access: Access, db: Database, acts: Acts) -> APIRoute
         q: Annotated[str, Query(max_length=QUERY_CHARACTERS_MAX)] = "",
         service_type: Annotated[str | None, Query(max_length=2)] = None,
         participation: Literal["active", "suspended", "none"] | None = None,
+        licence_until_from: date | None = None,
         licence_until_before: date | None = None,
         limit: Annotated[int, Query(ge=1, le=200)] = OFFICES_PAGE,
         cursor: Annotated[str | None, Query(max_length=100)] = None,
     ) -> ListedPage:
-        """Offices whose number or name holds the text, whether they take part or not; with a licence ending before."""
+        """Offices whose number or name holds the text, whether they take part or not.
+
+        With a licence whose last day is `licence_until_from` or later, and before `licence_until_before`.
+        """
         after, text = read_number(cursor), searchable(q.replace("\0", ""))
         async with db.connection() as connection:
             rows = await _affairs.offices_searched(
@@ -135,6 +145,7 @@ def operator_office_routes(access: Access, db: Database, acts: Acts) -> APIRoute
                 text=text,
                 service_type=service_type and service_type.replace("\0", ""),
                 participation=participation,
+                licence_until_from=licence_until_from,
                 licence_until_before=licence_until_before,
                 rows_max=limit + 1,
             )
@@ -175,6 +186,20 @@ def operator_office_routes(access: Access, db: Database, acts: Acts) -> APIRoute
     changed = _changing(db, acts)
     _add_facts(router, access, changed)
     _add_states(router, access, changed)
+    return router
+
+
+def prefecture_routes(access: Access, db: Database) -> APIRouter:
+    """What operators choose from when they mean a part of the country."""
+    router = APIRouter(prefix="/v1/operator/prefectures", tags=["operator"])
+
+    @router.get("", dependencies=[Depends(access.operator)])
+    async def list_prefectures() -> Prefectures:
+        """The prefectures that offices are in, by code."""
+        async with db.connection() as connection:
+            rows = await _affairs.prefectures(connection)
+        return Prefectures(items=[row["prefecture"] for row in rows])
+
     return router
 
 

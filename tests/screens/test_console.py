@@ -4,6 +4,7 @@ import io
 import re
 import time
 from collections.abc import Callable
+from datetime import date, timedelta
 from urllib.parse import urlsplit
 
 import httpx
@@ -25,9 +26,11 @@ Axe = Callable[[Page], None]
 Shot = Callable[[Page, str], None]
 
 
-def log_in(page: Page, desk: Desk, code: str | None = None) -> None:
+def log_in(page: Page, desk: Desk, code: str | None = None, place: str | None = "/operator/login") -> None:
+    """At the login of the console; `place` None: where the page is."""
     known = desk.product.demo["operator"]
-    page.goto(f"{known['url']}/operator/login")
+    if place is not None:
+        page.goto(known["url"] + place)
     page.get_by_label("ユーザID").fill(known["user_id"])
     page.get_by_label("パスワード").fill(known["password"])
     fresh = code_of(desk)
@@ -278,7 +281,10 @@ def test_s74_1_a_suspended_office_is_not_sent_to_and_still_reads_its_lists(
     expect(page.get_by_text("再開しました。", exact=True)).to_be_visible()
 
 
-def test_s74_offices_are_found_by_number_and_name_and_by_what_ends_soon(console_of: PageOf, desk: Desk) -> None:
+def test_s74_offices_are_found_by_number_and_name_and_by_what_ends_soon(
+    console_of: PageOf, desk: Desk, operators: Operators
+) -> None:
+    """What has ended already ends no more, and such an office does not take part."""
     page, office = console_of(), desk.office(SETTLED)
     page.goto("/operator/offices")
     table = page.get_by_role("region", name="事業所の表")
@@ -288,7 +294,16 @@ def test_s74_offices_are_found_by_number_and_name_and_by_what_ends_soon(console_
         expect(table.get_by_role("row")).to_have_count(2)
         expect(table).to_contain_text(office.name)
     page.get_by_role("link", name="条件を消す").click()
+    over = operators.registered("もう終わった訪問介護")
+    operators.set_licence(over, (date.today() - timedelta(days=3)).isoformat())  # noqa: DTZ011 (any day that is over)
+    page.get_by_label("番号か名前").fill(over)
+    page.get_by_role("button", name="探す").click()
+    expect(table.get_by_role("row").nth(1)).to_contain_text("不参加")
+    expect(table.get_by_role("row").nth(1)).to_contain_text("期限切れ（取得のみ）")
     page.get_by_label("60日以内にライセンスが終わるもの").check()
+    page.get_by_role("button", name="探す").click()
+    expect(page.get_by_text("あてはまる事業所はありません。")).to_be_visible()
+    page.get_by_label("番号か名前").fill("")
     page.get_by_role("button", name="探す").click()
     expect(table).to_contain_text("せせらぎ訪問看護ステーション")
     expect(table).not_to_contain_text(office.name)

@@ -31,13 +31,21 @@ def operator_logout(core: Core, token: str) -> Flow[None]:
 
 
 def operator_offices(core: Core, /, token: str, **filters: str | int | None) -> Flow[shapes.Paged[shapes.ListedOffice]]:
-    """Offices by number. Filters: `q`, `service_type`, `participation`, `licence_until_before`, `limit`, `cursor`."""
+    """Offices by number.
+
+    Filters: `q`, `service_type`, `participation`, `licence_until_from`, `licence_until_before`, `limit`, `cursor`.
+    """
     return (yield from _get(core, token, shapes.Paged[shapes.ListedOffice], OFFICES, filters))
 
 
 def operator_office(core: Core, token: str, number: str) -> Flow[shapes.OfficePage]:
     """Everything about one office that operators may know. Raises `ApiError` 404."""
     return (yield from _get(core, token, shapes.OfficePage, f"{OFFICES}/{segment(number)}"))
+
+
+def operator_prefectures(core: Core, token: str) -> Flow[tuple[str, ...]]:
+    """The names of the prefectures that offices are in, by code."""
+    return (yield from _get(core, token, shapes.Prefectures, "/v1/operator/prefectures")).items
 
 
 def register_office(core: Core, token: str, office: shapes.NewOffice, word: shapes.Word) -> Flow[shapes.Registered]:

@@ -196,6 +196,12 @@ class Facts(Shape):
     successor: str | None = None
 
 
+class Prefectures(Shape):
+    """Names of prefectures, as offices have them."""
+
+    items: tuple[str, ...]
+
+
 class NewOffice(Shape):
     """An office to register; service types as codes."""
 

@@ -44,10 +44,13 @@ def _add_list(screens: APIRouter, portal: Portal) -> None:
         ending: str = "",
         cursor: str | None = None,
     ) -> Response:
-        now = portal.clock.now()
-        until = (today(now) + timedelta(days=ENDING_DAYS)).isoformat() if ending else None
+        day = today(portal.clock.now())
+        period = {
+            "licence_until_from": day.isoformat(),
+            "licence_until_before": (day + timedelta(days=ENDING_DAYS + 1)).isoformat(),
+        }
         page = await operator.client.operator_offices(
-            operator.token, q=q, licence_until_before=until, limit=PAGE, cursor=cursor
+            operator.token, q=q, **(period if ending else {}), limit=PAGE, cursor=cursor
         )
         waiting = await operator.client.operator_applications(operator.token, state="received", limit=WAITING_MAX)
         narrowed = {name: value for name, value in (("q", q), ("ending", ending)) if value}

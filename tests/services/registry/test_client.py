@@ -71,6 +71,10 @@ async def test_the_client_of_an_operator_registers_tells_and_decides(
         found = await desk.operator_offices(token, q="ひびき", participation="none")
         assert [office.number for office in found.items] == [NUMBER]
 
+        assert await desk.operator_prefectures(token) == ()
+        for number, prefecture in ((NUMBER, "あおぞら県"), (MANAGER.office, "ひびき県")):
+            await desk.change_office(token, number, {"prefecture": prefecture}, WORD)
+        assert await desk.operator_prefectures(token) == ("ひびき県", "あおぞら県")
         text = NewNotice(title="件名", text="本文", audience=Audience(kind="service_types", values=("43",)))
         notice = await desk.publish_notice(token, text, WORD)
         assert [each.id for each in (await desk.operator_notices(token)).items] == [notice.id]

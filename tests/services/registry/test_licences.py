@@ -142,6 +142,10 @@ async def test_operators_find_the_licences_that_end_soon(registry: Registry, ope
     before = {"licence_until_before": (soon + timedelta(days=1)).isoformat()}
     found = (await operators.get("/v1/operator/offices", params=before)).json()["items"]
     assert [item["number"] for item in found] == [HELPER.office]
+    for first, numbers in ((soon, [HELPER.office]), (soon + timedelta(days=1), [])):
+        params = {**before, "licence_until_from": first.isoformat()}
+        found = (await operators.get("/v1/operator/offices", params=params)).json()["items"]
+        assert [item["number"] for item in found] == numbers
     none = (await operators.get("/v1/operator/offices", params={"participation": "none"})).json()["items"]
     assert [item["number"] for item in none] == ["9970100216"]
 

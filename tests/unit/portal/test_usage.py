@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.portal.announcing import announcing
-from services.portal.console import is_day, next_port, office_state
+from services.portal.console import is_day, next_port, office_state, takes_part
 from services.portal.forms import Form
 from services.portal.usage import calendar_day, mistakes_of, read, state_of
 from todoke.client.office_shapes import OwnOffice
@@ -136,8 +136,9 @@ def test_the_operators_listener_is_one_port_further(address: str, operators: str
 
 
 def test_an_office_s_state_in_the_list() -> None:
+    """And whether it takes part: not after its licence's end."""
     words = [
-        office_state(Facts(name="x", participation=participation, licence_until=until), NOW).word
+        (office_state(facts, NOW).word, takes_part(facts, NOW))
         for participation, until in (
             ("active", date(2026, 11, 4)),
             ("suspended", date(2027, 3, 31)),
@@ -145,5 +146,12 @@ def test_an_office_s_state_in_the_list() -> None:
             ("active", date(2026, 10, 1)),
             ("none", None),
         )
+        for facts in [Facts(name="x", participation=participation, licence_until=until)]
     ]
-    assert words == ["利用中", "休止", "期限切れ（取得のみ）", "期限切れ（一覧のみ）", "利用なし"]
+    assert words == [
+        ("利用中", "参加"),
+        ("休止", "休止"),
+        ("期限切れ（取得のみ）", "不参加"),
+        ("期限切れ（一覧のみ）", "不参加"),
+        ("利用なし", "不参加"),
+    ]
