@@ -32,7 +32,7 @@ class Announcing:
     important: bool
     audience: str
     service_types: tuple[str, ...]
-    prefectures: str
+    prefectures: tuple[str, ...]
     word: Word
     key: str
 
@@ -46,7 +46,7 @@ class Announcing:
         """Codes of service types, or names of prefectures, that it is for."""
         if self.audience == "service_types":
             return self.service_types
-        return tuple(self.prefectures.split()) if self.audience == "prefectures" else ()
+        return self.prefectures if self.audience == "prefectures" else ()
 
     def notice(self) -> NewNotice:
         """What the API is told. Raises `ValueError` where `mistakes` has found one."""
@@ -89,7 +89,7 @@ def announcing(form: Form) -> Announcing:
         important=form.text("important") == "yes",
         audience=audience if audience in ("service_types", "prefectures") else "all",
         service_types=tuple(code for code in form.all("service_types") if code in SERVICE_TYPES),
-        prefectures=form.text("prefectures").strip(),
+        prefectures=tuple(form.all("prefectures")),
         word=word_of(form),
         key=_key(form.text("_key")),
     )

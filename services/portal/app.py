@@ -8,6 +8,7 @@ from services.portal.console import next_port
 from services.portal.forms import Csrf
 from services.portal.frame import Frames
 from services.portal.kept import Likings, Memos, Searches
+from services.portal.late import LateForms
 from services.portal.live import Live
 from services.portal.making import making
 from services.portal.pages import Assets, Pages
@@ -88,6 +89,7 @@ def build(runtime: Runtime) -> Service:
         ),
         timers=(
             Timer("sessions", SWEEP_SECONDS, portal.sessions.sweep),
+            Timer("late-forms", SWEEP_SECONDS, portal.late.sweep),
             Timer("drafts", SWEEP_SECONDS, made.sweeper.sweep),
             Timer("orphans", ORPHANS_SECONDS, made.sweeper.sweep_orphans),
         ),
@@ -134,6 +136,7 @@ def _portal(runtime: Runtime) -> Portal:
         searches=Searches(runtime.db, runtime.seal, runtime.secrets, ports.ids),
         memos=Memos(runtime.db, runtime.seal, runtime.secrets),
         likings=Likings(runtime.db),
+        late=LateForms(runtime.db, runtime.seal, runtime.secrets, ports.ids),
         live=Live(visitors.without_browser, api, ports.clock, runtime.log),
         secure=runtime.settings.address.startswith("https://"),
         log=runtime.log,

@@ -11,9 +11,10 @@ from fastapi import APIRouter, Request, Response
 
 from services.portal.apis import Api, SessionSlot
 from services.portal.console import Operator
-from services.portal.forms import CSRF_FIELD, CSRF_HEADER, FIELDS_BYTES_MAX, Csrf, Form, Posted, read_form
+from services.portal.forms import CSRF_FIELD, CSRF_HEADER, FIELDS_BYTES_MAX, Csrf, Form, NotOurForm, Posted, read_form
 from services.portal.frame import Frame, Frames, plain_frame
 from services.portal.kept import Likings, Memos, Searches
+from services.portal.late import LateForms
 from services.portal.live import Live
 from services.portal.pages import Assets, Pages
 from services.portal.routes import Elsewhere, Forbidden, screen_route
@@ -26,6 +27,7 @@ from todoke.relay.clock import Clock, Ids
 from todoke.relay.limits import Limits
 from todoke.relay.network import Networks
 from todoke.relay.postgres import Database
+from todoke.relay.problem import Problem
 from todoke.relay.settings import PortalSettings
 from todoke.relay.upload import Form as UploadForm
 from todoke.relay.upload import multipart_body, process_budget, receiving
@@ -56,12 +58,11 @@ _WHILE_PASSWORD_WAITS: Mapping[Kind, tuple[str, ...]] = {
 }
 """Where one is led while a password must be changed, and where one may go besides."""
 
+LATE = "late"
+"""`?late=ID` on the page of a form: shown again with what was typed."""
+
 UNATTENDED = "Todoke-Unattended"
 """The header by which a page says that it asks by itself, with nobody at the screen."""
-
-Rescue = Callable[[Request, WebSession], Awaitable[str]]
-"""Keeps the form that a browser posts under a session that has ended, and answers where its writer finds it again. It
-reads the form by `portal.form`, which knows the proof of an ended session too."""
 
 Guard = Callable[[Request], Awaitable[Visitor]]
 
@@ -87,11 +88,13 @@ class Portal:
     searches: Searches
     memos: Memos
     likings: Likings
+    late: LateForms
     live: Live
     secure: bool
     log: "FilteringBoundLogger"
-    rescues: dict[str, Rescue] = field(default_factory=dict)
-    """Path of a form → what keeps its fields when the session has ended meanwhile (S-00.8)."""
+    forms: dict[str, str] = field(default_factory=dict)
+    """Path that a form is sent to → the page that shows the form again with what was typed, after a session that had
+    ended (S-00.8): the page looks it up by `late_form`."""
 
     @property
     def troubles(self) -> Troubles:
@@ -142,7 +145,7 @@ class Portal:
         cookie = self.cookie(request, kind)
         web = await self.sessions.find(kind, cookie, used=used) if cookie else None
         if web is None or not web.alive:
-            raise Elsewhere(await self._way_in(request, kind, web))
+            raise Elsewhere(await self.way_in(request, kind, web))
         return web, cookie
 
     async def _visitor(self, request: Request, kind: Kind, *, used: bool) -> Visitor:
@@ -300,26 +303,46 @@ class Portal:
         """The visitor whose work goes on after the page was closed; None once the session has ended."""
         return await self.visitors.without_browser(session_id)
 
-    async def _way_in(self, request: Request, kind: Kind, web: WebSession | None) -> str:
-        """Where to go without a session; what was typed into a form that came too late is kept for its writer."""
-        rescue = self.rescues.get(request.url.path) if request.method == "POST" else None
-        if rescue is None or web is None:
-            return self.entry_of(kind, request, was_there=web is not None)
-        return self._entry(kind, await rescue(request, web), was_there=True)
+    async def late_form(self, visitor: Visitor | Operator, request: Request) -> Form | None:
+        """What this visitor typed into the page's form when the session had ended (S-00.8), or nothing."""
+        try:
+            late = UUID(request.query_params.get(LATE, ""))
+        except ValueError:
+            return None
+        return await self.late.of(visitor.web.owner, late)
 
-    def entry_of(self, kind: Kind, request: Request, *, was_there: bool) -> str:
-        """The login to send a browser to, which brings it back to the page it wanted."""
-        wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        return self._entry(kind, wanted if request.method == "GET" else "", was_there=was_there)
+    async def way_in(self, request: Request, kind: Kind, web: WebSession | None) -> str:
+        """The login to send a browser to without a session, which brings it back to the page that it wanted.
 
-    def _entry(self, kind: Kind, wanted: str, *, was_there: bool) -> str:
-        wanted = place_within(wanted, "")
-        told = {"next": wanted} if wanted not in ("", "/") else {}
-        if was_there:
-            told["ended"] = "1"
-        return ENTRIES[kind] + (f"?{urlencode(told, safe='/')}" if told else "")
+        What was typed into a form that came too late is kept for the one whose session it was.
+        """
+        page = self.forms.get(request.url.path) if request.method == "POST" else None
+        late = await self._kept_late(request, web) if page is not None and web is not None else None
+        if late is not None:
+            wanted = f"{page}?{LATE}={late}"
+        elif request.method == "GET":
+            wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        else:
+            wanted = ""
+        return _entry(kind, wanted, was_there=web is not None)
+
+    async def _kept_late(self, request: Request, web: WebSession) -> UUID | None:
+        """The proof of a session is good after its end too: a form without it is none of its owner's."""
+        try:
+            form = await self.form(request, web.kind)
+        except (NotOurForm, Problem):
+            return None
+        return await self.late.keep(web.owner, form)
 
     def browser_of(self, request: Request) -> str | None:
         """The browser's address, as far as we believe it."""
         address = self.networks.address(request)
         return None if address is None else str(address)
+
+
+def _entry(kind: Kind, wanted: str, *, was_there: bool) -> str:
+    wanted = place_within(wanted, "")
+    told = {"next": wanted} if wanted not in ("", "/") else {}
+    if was_there:
+        told["ended"] = "1"
+    return ENTRIES[kind] + (f"?{urlencode(told, safe='/')}" if told else "")

@@ -20,6 +20,23 @@ ALTER TABLE web_session ENABLE ROW LEVEL SECURITY;
 ALTER TABLE web_session FORCE ROW LEVEL SECURITY;
 CREATE POLICY inside ON web_session TO portal_owner, portal_worker USING (true) WITH CHECK (true);
 
+-- What was typed into a form that was sent after its session had ended, sealed: its writer finds it in the form after the
+-- next login. Kept for a day, for whoever the session belonged to. As with sessions, the API role has no right here.
+CREATE TABLE late_form (
+    id uuid PRIMARY KEY,
+    kind text NOT NULL CHECK (kind IN ('office', 'usage', 'operator')),
+    office text NOT NULL,
+    user_id text NOT NULL,
+    sealed bytea NOT NULL,
+    made_at timestamptz NOT NULL
+);
+CREATE INDEX late_form_owner ON late_form (kind, office, user_id, made_at);
+CREATE INDEX late_form_made ON late_form (made_at);
+SELECT grant_worker('late_form');
+ALTER TABLE late_form ENABLE ROW LEVEL SECURITY;
+ALTER TABLE late_form FORCE ROW LEVEL SECURITY;
+CREATE POLICY inside ON late_form TO portal_owner, portal_worker USING (true) WITH CHECK (true);
+
 -- What somebody typed into the search of a list, sealed: it may name a person, and addresses are logged, so the address
 -- carries only this id. It goes with its session.
 CREATE TABLE search (

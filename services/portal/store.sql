@@ -29,6 +29,26 @@ UPDATE web_session SET ended_at = coalesce(ended_at, :now), sealed = ''::bytea W
 -- Sessions that ended long enough ago are removed.
 DELETE FROM web_session WHERE until < :before OR ended_at < :before OR used_at < :before;
 
+-- name: keep_late_form!
+-- A form came after its session had ended.
+INSERT INTO late_form (id, kind, office, user_id, sealed, made_at)
+VALUES (:id, :kind, :office, :user_id, :sealed, :now);
+
+-- name: forget_older_late_forms!
+-- Of an owner's late forms the newest stay.
+DELETE FROM late_form WHERE id IN (
+    SELECT id FROM late_form WHERE kind = :kind AND office = :office AND user_id = :user_id
+    ORDER BY made_at DESC, id DESC OFFSET :kept);
+
+-- name: late_form$
+-- A late form of this owner.
+SELECT sealed FROM late_form
+WHERE id = :id AND kind = :kind AND office = :office AND user_id = :user_id AND made_at >= :since;
+
+-- name: forget_late_forms!
+-- Late forms that nobody came back for.
+DELETE FROM late_form WHERE made_at < :before;
+
 -- name: keep_search!
 -- Somebody searches for something.
 INSERT INTO search (id, session, office, sealed, made_at) VALUES (:id, :session, :office, :sealed, :now);

@@ -109,7 +109,7 @@ class Troubles:
         web = await self._portal.sessions.find(kind, self._portal.cookie(request, kind))
         if web is not None:
             await self._portal.sessions.end(web.id)
-        return _led(request, self._portal.entry_of(kind, request, was_there=True))
+        return _led(request, await self._portal.way_in(request, kind, web))
 
 
 def _told(trouble: Exception, reference: str) -> Told:

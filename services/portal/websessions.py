@@ -56,6 +56,15 @@ class Held(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a session is: an office, a person at it, or neither (first half of a login, operators)."""
+
+    kind: Kind
+    office: str = ""
+    user_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WebSession:
     """A session as its row says. `idle_until` is when it ends if nothing happens any more."""
 
@@ -69,14 +78,10 @@ class WebSession:
     idle_until: datetime
     alive: bool
 
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Whose a session is: an office, a person at it, or neither (first half of a login, operators)."""
-
-    kind: Kind
-    office: str = ""
-    user_id: str = ""
+    @property
+    def owner(self) -> Owner:
+        """Whose it is, also after its end."""
+        return Owner(self.kind, self.office, self.user_id)
 
 
 class WebSessions:

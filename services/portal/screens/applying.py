@@ -18,15 +18,19 @@ APPLY = f"{USAGE}/apply"
 def router(portal: Portal) -> APIRouter:
     """The form, what it says once more, and sending it."""
     screens = portal.router("usage")
+    portal.forms.update({APPLY: APPLY, f"{APPLY}/send": APPLY})
 
     @screens.get(APPLY)
-    async def form(visitor: Annotated[Visitor, Depends(portal.usage_visitor())], kind: str = "new") -> Response:
+    async def form(
+        request: Request, visitor: Annotated[Visitor, Depends(portal.usage_visitor())], kind: str = "new"
+    ) -> Response:
         office = await visitor.client.own_office()
         state = state_of(office, portal.clock.now())
-        asked = blank(kind, office)
+        late = await portal.late_form(visitor, request)
+        asked = blank(kind, office) if late is None else read(late)
         if not (state.may_renew if asked.kind == "renewal" else state.may_apply):
             return go(USAGE)  # it says what may be done, and from when
-        return _page(portal, visitor, office, asked)
+        return _page(portal, visitor, office, asked, late=late is not None)
 
     @screens.post(APPLY)
     async def confirm(request: Request, visitor: Annotated[Visitor, Depends(portal.usage_visitor())]) -> Response:
@@ -78,6 +82,7 @@ def _page(
     mistakes: list[tuple[str, Sentence]] | None = None,
     *,
     sure: bool = False,
+    late: bool = False,
 ) -> Response:
     return portal.bare_page(
         "usage_apply.html",
@@ -90,4 +95,5 @@ def _page(
         asked=asked,
         mistakes=mistakes or [],
         sure=sure,
+        late=late,
     )

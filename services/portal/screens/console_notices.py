@@ -1,5 +1,6 @@
 """S-77: what operators tell offices: written, looked at once more, published, withdrawn."""
 
+from collections.abc import Mapping
 from typing import Annotated
 from urllib.parse import urlencode
 from uuid import UUID
@@ -7,11 +8,13 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request, Response
 
 from careplan import SERVICE_TYPES
-from services.portal.announcing import TEXT_CHARACTERS_MAX, TITLE_CHARACTERS_MAX, Announcing, announcing
+from services.portal import shown
+from services.portal.announcing import TEXT_CHARACTERS_MAX, TITLE_CHARACTERS_MAX, announcing
 from services.portal.console import CONSOLE, Operator, lacking, refused_form, word_of
 from services.portal.forms import Form
 from services.portal.portal import Portal
 from services.portal.routes import go
+from services.portal.screens.console_forms import ConsoleForm
 from services.portal.wording import Sentence, say
 from todoke.client import ApiError
 from todoke.client.ops_shapes import Word
@@ -54,18 +57,28 @@ def _add_list(screens: APIRouter, portal: Portal) -> None:
 
 
 def _add_form(screens: APIRouter, portal: Portal) -> None:
-    @screens.get(f"{NOTICES}/new")
-    async def form(operator: Annotated[Operator, Depends(portal.operator())]) -> Response:
-        return _form_page(portal, operator, announcing(Form(())))
+    async def choices(operator: Operator) -> Mapping[str, object]:
+        return {
+            "service_types": {code: shown.service_type(code) for code in SERVICE_TYPES},
+            "prefectures": {name: name for name in await operator.client.operator_prefectures(operator.token)},
+            "key": portal.new_key(),
+            "title_max": TITLE_CHARACTERS_MAX,
+            "text_max": TEXT_CHARACTERS_MAX,
+        }
 
-    @screens.post(f"{NOTICES}/new")
-    async def confirm(request: Request, operator: Annotated[Operator, Depends(portal.operator())]) -> Response:
-        posted = await portal.form(request, "operator")
-        filled = announcing(posted)
-        if posted.text("back"):
-            return _form_page(portal, operator, filled)
-        mistakes = filled.mistakes()
-        return _form_page(portal, operator, filled, mistakes, sure=not mistakes)
+    form = ConsoleForm(
+        portal,
+        place=f"{NOTICES}/new",
+        carried_out=NOTICES,
+        template="console_announce.html",
+        screen="S-77",
+        title="お知らせの作成",
+        here="notices",
+        blank=lambda: announcing(Form(())),
+        read=announcing,
+        values=choices,
+    )
+    form.add(screens)
 
     @screens.post(NOTICES)
     async def publish(request: Request, operator: Annotated[Operator, Depends(portal.operator())]) -> Response:
@@ -78,7 +91,7 @@ def _add_form(screens: APIRouter, portal: Portal) -> None:
                 mistakes = [("title", refused_form(refused))]
             else:
                 return go(f"{NOTICES}?done=published")
-        return _form_page(portal, operator, filled, mistakes)
+        return await form.page(operator, filled, mistakes)
 
 
 def _add_one(screens: APIRouter, portal: Portal) -> None:
@@ -122,29 +135,4 @@ async def _notice_page(
         notice=found,
         word=word,
         wrong=wrong,
-    )
-
-
-def _form_page(
-    portal: Portal,
-    operator: Operator,
-    filled: Announcing,
-    mistakes: list[tuple[str, Sentence]] | None = None,
-    *,
-    sure: bool = False,
-) -> Response:
-    return portal.console_page(
-        operator,
-        "console_announce.html",
-        screen="S-77",
-        title="お知らせの作成",
-        here="notices",
-        status=422 if mistakes else 200,
-        filled=filled,
-        mistakes=mistakes or [],
-        sure=sure,
-        service_types=SERVICE_TYPES,
-        key=portal.new_key(),
-        title_max=TITLE_CHARACTERS_MAX,
-        text_max=TEXT_CHARACTERS_MAX,
     )

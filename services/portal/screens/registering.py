@@ -1,36 +1,37 @@
 """S-75: an office is registered; then its letter can be made, once."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from careplan import SERVICE_TYPES
-from services.portal.console import OFFICES, Operator, Registering, blank, registering, today
+from services.portal import shown
+from services.portal.console import OFFICES, Operator, blank, registering, today
 from services.portal.portal import Portal
 from services.portal.routes import go
+from services.portal.screens.console_forms import ConsoleForm
 from services.portal.screens.console_offices import office_page
 from services.portal.wording import Sentence, of_refusal, say
 from todoke.client import ApiError
-
-NEW = f"{OFFICES}/new"
 
 
 def router(portal: Portal) -> APIRouter:
     """The form, what it says once more, and registering."""
     screens = portal.router("operator")
-
-    @screens.get(NEW)
-    async def form(operator: Annotated[Operator, Depends(portal.operator())]) -> Response:
-        return _page(portal, operator, blank(today(portal.clock.now())))
-
-    @screens.post(NEW)
-    async def confirm(request: Request, operator: Annotated[Operator, Depends(portal.operator())]) -> Response:
-        posted = await portal.form(request, "operator")
-        filled = registering(posted)
-        if posted.text("back"):
-            return _page(portal, operator, filled)
-        mistakes = filled.mistakes()
-        return _page(portal, operator, filled, mistakes, sure=not mistakes)
+    form = ConsoleForm(
+        portal,
+        place=f"{OFFICES}/new",
+        carried_out=OFFICES,
+        template="console_register.html",
+        screen="S-75",
+        title="事業所の登録",
+        here="offices",
+        blank=lambda: blank(today(portal.clock.now())),
+        read=registering,
+        values=_choices,
+    )
+    form.add(screens)
 
     @screens.post(OFFICES)
     async def register(request: Request, operator: Annotated[Operator, Depends(portal.operator())]) -> Response:
@@ -45,7 +46,7 @@ def router(portal: Portal) -> APIRouter:
                     return go(f"{OFFICES}/{filled.office.number}?there=1")
                 mistakes = [_of(refused)]
         if mistakes:
-            return _page(portal, operator, filled, mistakes)
+            return await form.page(operator, filled, mistakes)
         found = await operator.client.operator_office(operator.token, filled.office.number)
         return office_page(
             portal,
@@ -60,6 +61,10 @@ def router(portal: Portal) -> APIRouter:
     return screens
 
 
+async def _choices(_: Operator) -> Mapping[str, object]:
+    return {"service_types": {code: shown.service_type(code) for code in SERVICE_TYPES}}
+
+
 def _of(refused: ApiError) -> tuple[str, Sentence]:
     """Where on the page a refusal belongs. Raises it again when it is about something else."""
     if refused.code == "TDK-OFFICE-NUMBER":
@@ -67,24 +72,3 @@ def _of(refused: ApiError) -> tuple[str, Sentence]:
     if refused.code == "TDK-INVALID":
         return ("number", say("E-129"))
     raise refused
-
-
-def _page(
-    portal: Portal,
-    operator: Operator,
-    filled: Registering,
-    mistakes: list[tuple[str, Sentence]] | None = None,
-    *,
-    sure: bool = False,
-) -> Response:
-    return portal.console_page(
-        operator,
-        "console_register.html",
-        screen="S-75",
-        title="事業所の登録",
-        status=422 if mistakes else 200,
-        filled=filled,
-        mistakes=mistakes or [],
-        sure=sure,
-        service_types=SERVICE_TYPES,
-    )

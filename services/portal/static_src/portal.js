@@ -131,8 +131,17 @@
       return later(Math.min(30, seconds + 1));
     }
     function over() {
-      /* Whoever keeps drafts does so before this, every 20 seconds. */
+      /* Whoever keeps drafts does so before this, every 20 seconds. A form with data-late is sent to the page that shows
+         it again: that keeps what was typed until the same person has logged in. */
+      const form = document.querySelector("form[data-late]");
+      if (form && !form.dataset.sending) return send(form);
       location.assign(`${site}/login?ended=1&next=${encodeURIComponent(location.pathname + location.search)}`);
+    }
+    function send(form) {
+      const back = Object.assign(document.createElement("input"), { type: "hidden", name: "back", value: "yes" });
+      form.append(back);
+      form.action = form.dataset.late;
+      form.submit();
     }
     const stays = dialog.querySelector("[data-stays]");
     async function stay() {
