@@ -95,9 +95,12 @@ SELECT made_at, made_by FROM letter WHERE office = :office;
 -- A password that somebody else chose for a person: it must be changed at the first login.
 UPDATE person SET password_hash = :password_hash, must_change = true, password_changed_at = :now WHERE id = :id;
 
--- name: note_issue!
--- Remember when the office last had a password made for its person.
-UPDATE office_credential SET c_id_issued_at = :now WHERE office = :office;
+-- name: note_issue$
+-- Remember when the office last had a password made for its person; answers the ID, unless another one was made since
+-- `before`.
+UPDATE office_credential SET c_id_issued_at = :now
+WHERE office = :office AND c_id_issued_at IS NOT DISTINCT FROM :before::timestamptz
+RETURNING c_id;
 
 -- Users ---------------------------------------------------------------------------------------------------------------
 

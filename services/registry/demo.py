@@ -128,7 +128,7 @@ async def _load_office(tx: Tx, practice: PracticeOffice, person_hash: str, offic
         c_id=practice.c_id,
         now=tx.now,
     )
-    await _affairs.note_issue(tx.db, office=number, now=tx.now)
+    await _affairs.note_issue(tx.db, office=number, now=tx.now, before=None)
     await offices.set_user(tx, number, practice.c_id, ["admin"], "active")
     serial = tx.ports.ids.secret(SERIAL_BYTES).hex().upper()
     not_after = tx.now + CERTIFICATE_LIFE

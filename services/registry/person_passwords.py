@@ -14,7 +14,7 @@ _affairs = queries("services.registry", "affairs.sql")
 
 @dataclass(frozen=True, slots=True)
 class PersonPasswords:
-    """Makes first passwords of c-IDs."""
+    """Makes first passwords of c-IDs; of two of one office that are made at the same time, one."""
 
     db: Database
     logins: Logins
@@ -24,7 +24,8 @@ class PersonPasswords:
     async def make(self, office: str, kj_password: str, network: str) -> tuple[str, str]:
         """The c-ID and its new password, which must be changed; every session of the person ends.
 
-        Raises `Problem` 404 for an unknown office, 409 `TDK-NO-C-ID`, 422 `TDK-PASSWORD-WRONG`, 429 `TDK-LOCKED`.
+        Raises `Problem` 404 for an unknown office, 409 `TDK-NO-C-ID`, 422 `TDK-PASSWORD-WRONG`, 429 `TDK-LOCKED`; 409
+        `TDK-PASSWORD-MADE` when another password was made meanwhile: one of the two that were told would never work.
         """
         async with self.db.api(office) as tx:
             credential = await _store.own_credential(tx.db, office=office)
@@ -36,7 +37,9 @@ class PersonPasswords:
         password = self.secrets.made(FIRST_PASSWORD_CHARACTERS)
         stored = await self.secrets.hash(password)
         async with self.db.worker() as tx:
+            before = credential["c_id_issued_at"]
+            if await _affairs.note_issue(tx.db, office=office, now=tx.now, before=before) is None:
+                raise Problem("TDK-PASSWORD-MADE")
             await _affairs.issue_password(tx.db, id=credential["c_id"], password_hash=stored, now=tx.now)
-            await _affairs.note_issue(tx.db, office=office, now=tx.now)
             await self.sessions.end_person(tx, credential["c_id"])
         return credential["c_id"], password

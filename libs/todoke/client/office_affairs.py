@@ -52,7 +52,8 @@ def set_auto_renewal(core: Core, *, renews: bool) -> Flow[shapes.Licence]:
 def make_person_password(core: Core, kj_password: str) -> Flow[shapes.PersonPassword]:
     """A first password for the office's c-ID, shown this once; its sessions end.
 
-    Raises `ApiError` 422 `TDK-PASSWORD-WRONG`, 409 `TDK-NO-C-ID`, 429 while locked out.
+    Raises `ApiError` 422 `TDK-PASSWORD-WRONG`, 409 `TDK-NO-C-ID`, `TDK-PASSWORD-MADE` when another one was made at
+    the same time, 429 while locked out.
     """
     ask = Ask("POST", "/v1/office/person_password", body={"password": kj_password})
     return (yield from core.perform(Call(ask, reading(shapes.PersonPassword), repeatable=False)))

@@ -22,7 +22,7 @@ from todoke.client.office_shapes import PersonPassword
 
 LOGIN = f"{USAGE}/login"
 PAGE = LoginScreen("usage_login.html", "S-03", "利用状況Webサイト ログイン", "usage")
-WRONG_PASSWORD = ("TDK-PASSWORD-WRONG", "TDK-LOCKED")
+TOLD_IN_DIALOG = ("TDK-PASSWORD-WRONG", "TDK-LOCKED", "TDK-PASSWORD-MADE")
 
 TOLD: Mapping[str, str] = {
     "ready": "S-READY",
@@ -116,7 +116,7 @@ def _add_password(screens: APIRouter, portal: Portal) -> None:
         try:
             issued = await visitor.client.make_person_password(password)
         except ApiError as refused:
-            if refused.code not in WRONG_PASSWORD:
+            if refused.code not in TOLD_IN_DIALOG:
                 raise
             return await _state_page(portal, visitor, dialog="password", wrong=of_refusal(refused))
         return await _state_page(portal, visitor, dialog="issued", issued=issued)

@@ -13,8 +13,9 @@ from pypdf.generic import ArrayObject, DictionaryObject
 from services.registry.letter_pdf import FORM, GRID_CELLS, TITLE, Letter, pdf_of
 from services.registry.secrets import CLASSES
 
-from .conftest import MANAGER, WORD, Registry
+from .conftest import MANAGER, OFFICE_PASSWORD, WORD, Registry
 
+ISSUING = "/v1/office/person_password"
 OFFICES = "/v1/operator/offices"
 NEW: dict[str, Any] = {
     "number": "9970100612",
@@ -237,7 +238,7 @@ async def test_an_office_comes_in_from_the_letter_to_the_second_step(
     assert (await registry.post("/v1/office/application", session, wish)).json()["state"] == "received"
     again = await registry.post("/v1/office/application", session, wish)
     assert (again.status_code, again.json()["code"]) == (409, "TDK-APPLICATION-THERE")
-    no_id = await registry.post("/v1/office/person_password", session, {"password": PASSWORD})
+    no_id = await registry.post(ISSUING, session, {"password": PASSWORD})
     assert (no_id.status_code, no_id.json()["code"]) == (409, "TDK-NO-C-ID")
 
     (waiting,) = (await operators.get("/v1/operator/applications", params={"state": "received"})).json()["items"]
@@ -255,18 +256,28 @@ async def test_an_office_comes_in_from_the_letter_to_the_second_step(
     own = (await registry.get("/v1/office", session)).json()
     assert (own["c_id"], own["standing"], own["application"]["state"]) == (approved["c_id"], "licensed", "approved")
     assert (own["renewal"]["renews"], own["person_password_issued_at"]) == (True, None)
-    wrong = await registry.post("/v1/office/person_password", session, {"password": "not this one, no"})
+    wrong = await registry.post(ISSUING, session, {"password": "not this one, no"})
     assert wrong.json()["code"] == "TDK-PASSWORD-WRONG"
-    issued = (await registry.post("/v1/office/person_password", session, {"password": PASSWORD})).json()
+    issued = (await registry.post(ISSUING, session, {"password": PASSWORD})).json()
     step = (await registry.first_step(issued["c_id"], issued["password"])).json()["step_token"]
     person = (await registry.second_step(step, "KJ999970100612", PASSWORD)).json()
     assert (person["must_change"], person["user"]["roles"], person["user"]["name"]) == (
         ["person"], ["admin"], "響 太郎",
     )  # fmt: skip
-    renewed = (await registry.post("/v1/office/person_password", session, {"password": PASSWORD})).json()
+    renewed = (await registry.post(ISSUING, session, {"password": PASSWORD})).json()
     assert (await registry.first_step(issued["c_id"], issued["password"])).status_code == 401
     assert (await registry.first_step(issued["c_id"], renewed["password"])).status_code == 200
     assert (await registry.get("/v1/session/list", person)).status_code == 401
+
+
+async def test_of_two_passwords_made_at_the_same_time_one_is_made_and_logs_in(registry: Registry) -> None:
+    """Otherwise both would be told, and one of them would never work."""
+    session = (await registry.usage(MANAGER.kj_id)).json()
+    for _ in range(2):  # the first pair meets no earlier password, the second pair does
+        asked = (registry.post(ISSUING, session, {"password": OFFICE_PASSWORD}) for _ in range(2))
+        made, refused = sorted(await asyncio.gather(*asked), key=lambda answer: answer.status_code)
+        assert (made.status_code, refused.status_code, refused.json()["code"]) == (200, 409, "TDK-PASSWORD-MADE")
+        assert (await registry.first_step(MANAGER.c_id, made.json()["password"])).status_code == 200
 
 
 async def test_a_refused_office_reads_why_and_may_apply_again(registry: Registry, operators: httpx.AsyncClient) -> None:
