@@ -102,6 +102,27 @@ UPDATE office_credential SET c_id_issued_at = :now
 WHERE office = :office AND c_id_issued_at IS NOT DISTINCT FROM :before::timestamptz
 RETURNING c_id;
 
+-- Imports --------------------------------------------------------------------------------------------------------------
+
+-- name: begin_import!
+-- An operator begins an import under an id, or goes on with it.
+INSERT INTO office_import (operator, id, begun_at) VALUES (:operator, :id, :now) ON CONFLICT DO NOTHING;
+
+-- name: lock_import^
+-- How far an import has come, locked.
+SELECT line, registered, changed, unchanged, said FROM office_import WHERE operator = :operator AND id = :id FOR UPDATE;
+
+-- name: note_import!
+-- Lines up to this one were taken in this very transaction.
+UPDATE office_import
+SET line = :line, registered = registered + :registered, changed = changed + :changed,
+    unchanged = unchanged + :unchanged, said = said OR :registered + :changed > 0
+WHERE operator = :operator AND id = :id;
+
+-- name: forget_imports!
+-- Old imports are forgotten: the same list would be taken anew, and change nothing.
+DELETE FROM office_import WHERE begun_at < :before;
+
 -- Users ---------------------------------------------------------------------------------------------------------------
 
 -- name: lock_members

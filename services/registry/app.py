@@ -3,6 +3,7 @@
 from services.registry.affairs_api import affairs_routes, user_routes
 from services.registry.api import internal_routes, session_routes
 from services.registry.handlers import CsvVersions
+from services.registry.importing import Importer
 from services.registry.letters import Letters
 from services.registry.licences import RENEWAL_SECONDS, AutomaticRenewals
 from services.registry.logins import Logins
@@ -53,6 +54,7 @@ def build(runtime: Runtime) -> Service:
     secrets = Secrets(runtime.ports.ids, passwords)
     letters = Letters(db, clock, secrets, sessions, runtime.settings)
     acts = Acts(runtime)
+    importer = Importer(db, acts)
     return Service(
         name="registry",
         says=(
@@ -90,7 +92,7 @@ def build(runtime: Runtime) -> Service:
         ),
         operator_routers=(
             operator_routes(access, db, runtime.tokens, logins, second_factors, networks),
-            operator_office_routes(access, db, acts),
+            operator_office_routes(access, db, acts, importer),
             prefecture_routes(access, db),
             operator_office_page_routes(access, db, acts, letters),
             operator_application_routes(access, db, acts, secrets),
@@ -98,6 +100,7 @@ def build(runtime: Runtime) -> Service:
         ),
         timers=(
             Timer("sweep", SWEEP_SECONDS, Sweeper(db).run),
+            Timer("imports", SWEEP_SECONDS, importer.sweep),
             Timer("renewals", RENEWAL_SECONDS, AutomaticRenewals(db, settings).run),
         ),
         start=passwords.prepare,

@@ -1,10 +1,13 @@
 """Imports lists of offices: some hundred lines a transaction, so that logins and everything else go on beside it.
 
-Run again after a crash, or with the same list, it finds what it did unchanged and says nothing of it.
+Run again after a crash, or with the same list, it finds what it did unchanged and says nothing of it. Under an id of
+its own (`import_id`) it goes on where it broke off: what was taken is counted once and the act is said once.
 """
 
 import dataclasses
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -13,21 +16,35 @@ from services.registry.sheet import HeaderRefused, LineRefused, Listed, Sheet
 from todoke.events import OperatorActed
 from todoke.relay.access import Operator
 from todoke.relay.acts import Acts, Word, actor_of
-from todoke.relay.postgres import Database
-from todoke.relay.problem import Problem
+from todoke.relay.postgres import Database, Tx, queries
+from todoke.relay.problem import Problem, wordings
 
 ROWS_PER_TRANSACTION = 500
 """Enough to make a transaction cheap, few enough to keep everybody's turn short (some 50 ms)."""
 
-PROBLEMS_MAX = 1000
-"""Bad lines that a report lists; the count is of all."""
+PROBLEMS_MAX = 10_000
+"""Bad lines that a report lists, some 3 MB; the count is of all."""
+
+REMEMBERED = timedelta(days=30)
+"""So long an import can be gone on with under its id."""
+
+_affairs = queries("services.registry", "affairs.sql")
 
 
 class BadLine(BaseModel):
-    """A line (the first line of the file is 1) that was not taken, and why. Nothing of the line is repeated."""
+    """A line (the first line of the file is 1) that was not taken, and why. Nothing of the line is repeated.
+
+    `column` counts from 1, `column_name` is what people call it; `message` and `advice` are Japanese, `reason` English.
+    """
 
     line: int
     reason: str
+    code: str
+    number: str | None
+    column: int | None
+    column_name: str | None
+    message: str
+    advice: str
 
 
 class ImportReport(BaseModel):
@@ -42,6 +59,25 @@ class ImportReport(BaseModel):
     problems: list[BadLine] = []
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Placed:
+    """An office of a list, and the line it stands in."""
+
+    line: int
+    listed: Listed
+
+
+@dataclasses.dataclass
+class _Run:
+    """One import under way. `act` is None once it is said; with `key` (operator, id) lines up to `done` are taken."""
+
+    actor: Operator
+    report: ImportReport
+    act: OperatorActed | None = None
+    key: tuple[str, UUID] | None = None
+    done: int = 0
+
+
 @dataclasses.dataclass
 class Importer:
     """Takes lists of offices. It gives no licence and no credentials."""
@@ -50,47 +86,92 @@ class Importer:
     acts: Acts
 
     async def run(
-        self, lines: AsyncIterator[list[bytes]], operator: Operator, word: Word, *, dry_run: bool
+        self,
+        lines: AsyncIterator[list[bytes]],
+        operator: Operator,
+        word: Word,
+        *,
+        dry_run: bool,
+        import_id: UUID | None = None,
     ) -> ImportReport:
         """Take a list, the first line of which names the columns.
 
-        Raises `Problem` TDK-OFFICE-LIST (nothing is taken). Whatever else ends it leaves whole transactions behind.
+        Raises `Problem` TDK-LIST-… (nothing is taken). Whatever else ends it leaves whole transactions behind.
         """
-        report = ImportReport(dry_run=dry_run)
-        act = None if dry_run else await self.acts.noted(operator, word, "offices.import", "registry")
-        waiting: list[Listed] = []
-        async for listed in _read(lines, report):
-            waiting += listed
+        run = _Run(operator, ImportReport(dry_run=dry_run))
+        if not dry_run:
+            run.act = await self.acts.noted(operator, word, "offices.import", "registry")
+            if import_id is not None:
+                run.key = (operator.user_id, import_id)
+                async with self.db.worker() as tx:
+                    await _affairs.begin_import(tx.db, operator=operator.user_id, id=import_id, now=tx.now)
+                    await self._resume(tx, run)
+        waiting: list[Placed] = []
+        async for placed in _read(lines, run.report):
+            waiting += placed
             while len(waiting) >= ROWS_PER_TRANSACTION:
-                act = await self._take(waiting[:ROWS_PER_TRANSACTION], operator, act, report)
+                await self._take(waiting[:ROWS_PER_TRANSACTION], run)
                 waiting = waiting[ROWS_PER_TRANSACTION:]
-        await self._take(waiting, operator, act, report)
-        return report
+        await self._take(waiting, run)
+        return run.report
 
-    async def _take(
-        self, rows: Sequence[Listed], operator: Operator, act: OperatorActed | None, report: ImportReport
-    ) -> OperatorActed | None:
-        """One transaction; the act is said in the first that changes something. Answers an act not said yet."""
+    async def _resume(self, tx: Tx, run: _Run) -> None:
+        """How far the import has come under its id, locked: two that send the same list take each line once."""
+        if run.key is None:
+            return
+        row = await _affairs.lock_import(tx.db, operator=run.key[0], id=run.key[1])
+        run.done = row["line"]
+        run.report.registered, run.report.changed, run.report.unchanged = (
+            row["registered"], row["changed"], row["unchanged"],
+        )  # fmt: skip
+        if row["said"]:
+            run.act = None
+
+    async def _take(self, waiting: Sequence[Placed], run: _Run) -> None:
+        """One transaction; the act is said in the first that changes something."""
+        if not waiting or waiting[-1].line <= run.done:
+            return
         async with self.db.worker() as tx:
-            if report.dry_run:
+            await self._resume(tx, run)
+            rows = [each.listed for each in waiting if each.line > run.done]
+            if run.report.dry_run:
                 taken = await offices.compare(tx, rows)
             else:
-                taken = await offices.take(tx, rows, actor_of(operator))
-            says = act is not None and taken.registered + taken.changed > 0
-            if act is not None and says:
-                tx.say(act)
-        report.registered += taken.registered
-        report.changed += taken.changed
-        report.unchanged += len(rows) - taken.registered - taken.changed
-        return None if says else act
+                taken = await offices.take(tx, rows, actor_of(run.actor))
+            said = run.act if taken.registered + taken.changed > 0 else None
+            if said is not None:
+                tx.say(said)
+            await self._note(tx, run, waiting[-1].line, len(rows), taken)
+        run.report.registered += taken.registered
+        run.report.changed += taken.changed
+        run.report.unchanged += len(rows) - taken.registered - taken.changed
+        if said is not None:
+            run.act = None
+
+    async def _note(self, tx: Tx, run: _Run, line: int, rows: int, taken: offices.Taken) -> None:
+        if run.key is not None:
+            await _affairs.note_import(
+                tx.db,
+                operator=run.key[0],
+                id=run.key[1],
+                line=max(line, run.done),
+                registered=taken.registered,
+                changed=taken.changed,
+                unchanged=rows - taken.registered - taken.changed,
+            )
+
+    async def sweep(self) -> None:
+        """Forget imports that nobody goes on with any more."""
+        async with self.db.worker() as tx:
+            await _affairs.forget_imports(tx.db, before=tx.now - REMEMBERED)
 
 
-async def _read(lines: AsyncIterator[list[bytes]], report: ImportReport) -> AsyncIterator[list[Listed]]:
+async def _read(lines: AsyncIterator[list[bytes]], report: ImportReport) -> AsyncIterator[list[Placed]]:
     """The offices of a list, some at a time; what cannot be taken goes into the report."""
     sheet: Sheet | None = None
     at = 0
     async for some in lines:
-        listed = []
+        placed = []
         for line in some:
             at += 1
             if sheet is None:
@@ -98,18 +179,33 @@ async def _read(lines: AsyncIterator[list[bytes]], report: ImportReport) -> Asyn
             elif line.strip():
                 report.lines += 1
                 try:
-                    listed.append(sheet.read(line))
+                    placed.append(Placed(at, sheet.read(line)))
                 except LineRefused as refused:
                     report.bad += 1
                     if report.bad <= PROBLEMS_MAX:
-                        report.problems.append(BadLine(line=at, reason=str(refused)))
-        yield listed
+                        report.problems.append(_bad(at, refused))
+        yield placed
     if sheet is None:
-        raise Problem("TDK-OFFICE-LIST", where=[("1", "the file is empty")])
+        raise Problem("TDK-LIST-EMPTY", where=[("1", "the file is empty")])
 
 
 def _sheet(header: bytes) -> Sheet:
     try:
         return Sheet(header)
     except HeaderRefused as refused:
-        raise Problem("TDK-OFFICE-LIST", where=[("1", str(refused))]) from None
+        why = [("1", str(refused))]
+        raise Problem(refused.code, where=why, place=refused.column or 0, label=refused.name) from None
+
+
+def _bad(line: int, refused: LineRefused) -> BadLine:
+    told = wordings()[refused.code]
+    return BadLine(
+        line=line,
+        reason=str(refused),
+        code=refused.code,
+        number=told.number,
+        column=refused.column,
+        column_name=refused.name or None,
+        message=told.title.format_map(refused.fill),
+        advice=told.detail.format_map(refused.fill),
+    )

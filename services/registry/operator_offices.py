@@ -118,10 +118,9 @@ class OfficeChangedByHand(BaseModel):
     changed: bool
 
 
-def operator_office_routes(access: Access, db: Database, acts: Acts) -> APIRouter:
+def operator_office_routes(access: Access, db: Database, acts: Acts, importer: Importer) -> APIRouter:
     """The operators' calls about offices."""
     router = APIRouter(prefix="/v1/operator/offices", tags=["operator"])
-    importer = Importer(db, acts)
 
     @router.get("", dependencies=[Depends(access.operator)])
     async def find_offices(
@@ -178,10 +177,13 @@ def operator_office_routes(access: Access, db: Database, acts: Acts) -> APIRoute
 
     @router.post("/import", openapi_extra=IMPORT_BODY)
     async def import_offices(request: Request, operator: Annotated[Operator, Depends(access.operator)]) -> ImportReport:
-        """Register the offices of a list and change those that are different; no office is ever removed by it."""
+        """Register the offices of a list and change those that are different; no office is ever removed by it.
+
+        Sent again it changes nothing. Under the same `import_id` it goes on where it broke off.
+        """
         body = ImportBody(request)
         act = await body.act()
-        return await importer.run(body.lines(), operator, act, dry_run=act.dry_run)
+        return await importer.run(body.lines(), operator, act, dry_run=act.dry_run, import_id=act.import_id)
 
     changed = _changing(db, acts)
     _add_facts(router, access, changed)

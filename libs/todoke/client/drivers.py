@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from uuid import UUID
 
 import httpx
 
@@ -15,6 +16,8 @@ from todoke.client import affairs, office_affairs, operating
 from todoke.client import operations as do
 from todoke.client.clock import Clock, SystemClock
 from todoke.client.core import TRANSIENT, Answer, Ask, Call, Core, Flow, Patience, Silence, Wait, read
+from todoke.client.errors import Unreachable
+from todoke.client.ops_shapes import ImportReport, Word
 from todoke.client.session import MemoryStore, Session, SessionStore
 from todoke.client.shapes import StreamEvent
 from todoke.client.streaming import StreamReader
@@ -382,6 +385,31 @@ class AsyncClient:
                 event = reader.feed(line)
                 if event is not None:
                     yield event
+
+    async def import_offices(
+        self, token: str, pieces: AsyncIterator[bytes], word: Word, import_id: UUID, *, dry_run: bool
+    ) -> ImportReport:
+        """Take a list of offices (CSV in UTF-8) that is read while it is sent, or (`dry_run`) tell what that would do.
+
+        It is not repeated by itself. Sent again under the same id it goes on where it broke off.
+
+        Raises:
+            ApiError: 401, 422 `TDK-LIST-…` when its first line cannot be read.
+            Unreachable: no answer; some of the list may have been taken. Whatever `pieces` raises goes through.
+        """
+        call, before, behind = operating.import_call(token, word, import_id, dry_run=dry_run)
+
+        async def body() -> AsyncIterator[bytes]:
+            yield before
+            async for piece in pieces:
+                yield piece
+            yield behind
+
+        try:
+            response = await self._http.post(call.ask.path, content=body(), headers=dict(call.ask.headers))
+        except httpx.RequestError as failure:
+            raise Unreachable(type(failure).__name__, sent=True) from None
+        return read(call, _answer(response), self.core.clock.now())
 
     login = _awaited(do.login)
     login_person = _awaited(do.login_person)

@@ -3,6 +3,7 @@
 Each takes the operator's token; a client made for the listener's address carries them out.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
@@ -82,6 +83,23 @@ def make_letter(core: Core, token: str, number: str, word: shapes.Word, issued_o
     day = None if issued_on is None else issued_on.isoformat()
     ask = Ask("POST", f"{OFFICES}/{segment(number)}/letter", body={**word.model_dump(), "issued_on": day})
     return (yield from core.perform(Call(ask, itself, repeatable=False, bearer=token))).body
+
+
+def import_call(
+    token: str, word: shapes.Word, import_id: UUID, *, dry_run: bool
+) -> tuple[Call[shapes.ImportReport], bytes, bytes]:
+    """The call that takes a list of offices, and what stands before and behind the list in its body (RFC 7578)."""
+    boundary = import_id.hex
+    act = json.dumps({**word.model_dump(), "dry_run": dry_run, "import_id": str(import_id)})
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}", "Authorization": f"Bearer {token}"}
+    before = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="act"\r\nContent-Type: application/json\r\n\r\n{act}\r\n'
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="list.csv"\r\n'
+        "Content-Type: text/csv\r\n\r\n"
+    )
+    ask = Ask("POST", f"{OFFICES}/import", headers=headers)
+    call = Call(ask, reading(shapes.ImportReport), repeatable=False)
+    return call, before.encode(), f"\r\n--{boundary}--\r\n".encode()
 
 
 def operator_applications(

@@ -336,10 +336,16 @@ class OfficeChanged(Shape):
 
 
 class BadLine(Shape):
-    """A line of a list that was not taken."""
+    """A line of a list that was not taken; `message` and `advice` are Japanese, `reason` is English."""
 
     line: int
     reason: str
+    code: str = ""
+    number: str | None = None
+    column: int | None = None
+    column_name: str | None = None
+    message: str = ""
+    advice: str = ""
 
 
 class ImportReport(Shape):

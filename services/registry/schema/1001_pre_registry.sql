@@ -88,6 +88,24 @@ ALTER TABLE letter ENABLE ROW LEVEL SECURITY;
 ALTER TABLE letter FORCE ROW LEVEL SECURITY;
 CREATE POLICY inside ON letter TO registry_owner, registry_worker USING (true) WITH CHECK (true);
 
+-- How far an import has come that may be gone on with under its id. The row changes in the transactions that take the
+-- lines, so that whatever dies each line is taken and counted once, and the operator's act is said once.
+CREATE TABLE office_import (
+    operator text NOT NULL,
+    id uuid NOT NULL,
+    line integer NOT NULL DEFAULT 0,
+    registered integer NOT NULL DEFAULT 0,
+    changed integer NOT NULL DEFAULT 0,
+    unchanged integer NOT NULL DEFAULT 0,
+    said boolean NOT NULL DEFAULT false,
+    begun_at timestamptz NOT NULL,
+    PRIMARY KEY (operator, id)
+);
+SELECT grant_worker('office_import');
+ALTER TABLE office_import ENABLE ROW LEVEL SECURITY;
+ALTER TABLE office_import FORCE ROW LEVEL SECURITY;
+CREATE POLICY inside ON office_import TO registry_owner, registry_worker USING (true) WITH CHECK (true);
+
 -- What an office applied for: a licence, or its renewal. Names and addresses of persons stand here and in no event; so
 -- does `answer`, what a refused office reads. `version` counts the states for the events.
 CREATE TABLE application (

@@ -3,15 +3,17 @@
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 
 from services.registry import offices
-from services.registry.importing import ROWS_PER_TRANSACTION
+from services.registry.importing import REMEMBERED, ROWS_PER_TRANSACTION
 from todoke.events import Actor
 from todoke.relay.postgres import Tx
 from todoke.relay.testing import journalled
@@ -133,6 +135,54 @@ async def test_an_import_that_dies_goes_on_when_it_is_run_again(
     assert len(acts) == 2
 
 
+async def test_an_import_that_dies_goes_on_under_its_id_and_counts_what_was_taken_before(
+    registry: Registry, operators: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, taken = offices.take, [0]
+
+    async def dies(tx: Tx, rows: Any, actor: Actor) -> offices.Taken:
+        taken[0] += 1
+        if taken[0] == 2:
+            raise KeyError("the process is gone")
+        return await take(tx, rows, actor)
+
+    monkeypatch.setattr(offices, "take", dies)
+    before, act = len(await said(registry)), {"import_id": str(uuid4())}
+    bad = "98,みじかい,,,,,,"
+    lines = [HEADER, *office_lines(ROWS_PER_TRANSACTION + 50), bad, *office_lines(50, start=ROWS_PER_TRANSACTION + 50)]
+    assert (await operators.post(IMPORT, files=parts(lines, **act))).status_code == 500
+    count = ROWS_PER_TRANSACTION + 100
+    report, again = [await imported(operators, lines, **act) for _ in range(2)]  # gone on with, and after its end
+    assert report == again
+    assert (report["registered"], report["unchanged"], report["bad"]) == (count, 0, 1)
+    assert report["problems"] == [
+        {
+            "line": ROWS_PER_TRANSACTION + 52, "reason": "number: not ten characters 0-9 A-Z",
+            "code": "TDK-LINE-NUMBER", "number": "E-705", "column": 1, "column_name": "事業所番号",
+            "message": "事業所番号が、半角10文字（数字と英大文字）ではありません。",
+            "advice": "先頭の0が消えていないか確かめてください。表計算ソフトで開くと消えることがあります。",
+        }
+    ]  # fmt: skip
+    kinds = Counter(kind for kind, _ in await said(registry, since=before))
+    assert kinds == {"OfficeRegistered": count, "OperatorActed": 1}
+
+
+async def test_one_import_sent_twice_at_once_takes_each_line_once(
+    registry: Registry, operators: httpx.AsyncClient
+) -> None:
+    """A process that was believed dead goes on beside the one that took its work over."""
+    before, lines, act = len(await said(registry)), [HEADER, *office_lines(1800)], {"import_id": str(uuid4())}
+    reports = await asyncio.gather(*(imported(operators, lines, **act) for _ in range(2)))
+    assert [(report["registered"], report["unchanged"]) for report in reports] == [(1800, 0)] * 2
+    kinds = Counter(kind for kind, _ in await said(registry, since=before))
+    assert kinds == {"OfficeRegistered": 1800, "OperatorActed": 1}
+    await registry.run_timer("imports")
+    registry.clock.move(REMEMBERED + timedelta(seconds=1))
+    await registry.run_timer("imports")
+    async with registry.stage.db.worker() as tx:
+        assert await tx.db.fetchval("SELECT count(*) FROM office_import") == 0
+
+
 async def test_two_imports_at_once_register_each_office_once(registry: Registry, operators: httpx.AsyncClient) -> None:
     before = len(await said(registry))
     mine, theirs = office_lines(700), office_lines(700, name="別名")
@@ -153,8 +203,8 @@ NO_IMPORTS: list[tuple[dict[str, Any], int, str]] = [
     ({"file": ("a", b"number,name"), "act": ACT}, 422, "TDK-PART-MISSING"),
     ({"act": ACT, "more": ("a", b"")}, 422, "TDK-PART-UNKNOWN"),
     ({"act": (None, " " * 5000), "file": ("a", b"")}, 413, "TDK-BODY-TOO-LARGE"),
-    ({"act": ACT, "file": ("a", b"")}, 422, "TDK-OFFICE-LIST"),
-    ({"act": ACT, "file": ("a", b"nummer,name")}, 422, "TDK-OFFICE-LIST"),
+    ({"act": ACT, "file": ("a", b"")}, 422, "TDK-LIST-EMPTY"),
+    ({"act": ACT, "file": ("a", b"nummer,name")}, 422, "TDK-LIST-COLUMN-UNKNOWN"),
 ]
 
 

@@ -26,6 +26,11 @@ def test_columns_may_be_few_and_in_any_order_behind_a_byte_order_mark() -> None:
     assert (listed.number, listed.values) == ("9970100018", {"name": 'a, "b"'})
 
 
+def test_columns_may_have_the_names_that_people_give_them() -> None:
+    listed = Sheet("事業所番号, 事業所名,サービス種類,FAX番号".encode()).read("9970100018,あおぞら,43,".encode())
+    assert listed.values == {"name": "あおぞら", "service_types": ("43",), "fax": ""}
+
+
 @pytest.mark.parametrize(
     ("header", "why"),
     [
