@@ -1,5 +1,7 @@
 """The way to the public API: one set of connections for all visitors, each visitor with a session of their own."""
 
+from collections.abc import Sequence
+
 import httpx
 
 from todoke.client import AsyncClient, Patience, Session
@@ -34,13 +36,16 @@ class SessionSlot:
 class Api:
     """The public API (or the operators') at one address.
 
-    `secret` names us as the portal, so that lock-outs count the browser's network and not ours.
+    `secret` names us as the portal, so that lock-outs count the browser's network and not ours. With `socket_options`
+    connections are made otherwise than the machine would.
     """
 
-    def __init__(self, address: str, secret: bytes) -> None:
+    def __init__(self, address: str, secret: bytes, socket_options: Sequence[tuple[int, int, int]] = ()) -> None:
         self.address = address.rstrip("/")
         self._secret = secret.hex()
-        self._transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=200, keepalive_expiry=30))
+        self._transport = httpx.AsyncHTTPTransport(
+            limits=httpx.Limits(max_connections=200, keepalive_expiry=30), socket_options=socket_options
+        )
 
     def client(self, slot: SessionSlot, browser: str | None, seconds: float = PAGE_SECONDS) -> AsyncClient:
         """A client for one visitor; closing it leaves the connections to the others. `browser` is its address."""

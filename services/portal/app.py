@@ -7,6 +7,8 @@ from services.portal.apis import Api
 from services.portal.console import next_port
 from services.portal.forms import Csrf
 from services.portal.frame import Frames
+from services.portal.importing import SOCKET_OPTIONS, Importer
+from services.portal.imports import Imports
 from services.portal.kept import Likings, Memos, Searches
 from services.portal.late import LateForms
 from services.portal.live import Live
@@ -26,6 +28,7 @@ from services.portal.screens import (
     fetching,
     files,
     first,
+    importing_offices,
     listing,
     live,
     messages,
@@ -56,6 +59,7 @@ def build(runtime: Runtime) -> Service:
     """portal: the screens of the offices' staff, over the public API."""
     portal = _portal(runtime)
     made = making(runtime, portal)
+    importer = _importer(runtime, portal)
     return Service(
         name="portal",
         says=(OperatorActed,),
@@ -83,6 +87,7 @@ def build(runtime: Runtime) -> Service:
             console_entry.router(portal),
             staying.console_router(portal),
             registering.router(portal),
+            importing_offices.router(portal, importer.imports),
             console_offices.router(portal),
             console_notices.router(portal),
             files.router(portal),
@@ -92,22 +97,31 @@ def build(runtime: Runtime) -> Service:
             Timer("late-forms", SWEEP_SECONDS, portal.late.sweep),
             Timer("drafts", SWEEP_SECONDS, made.sweeper.sweep),
             Timer("orphans", ORPHANS_SECONDS, made.sweeper.sweep_orphans),
+            Timer("imports", SWEEP_SECONDS, importer.imports.sweep),
         ),
-        loops={"sender": made.sender.run},
+        loops={"sender": made.sender.run, "importer": importer.run},
         degraded_without=("kafka", "s3"),
-        stop=_stop(portal),
+        stop=_stop(portal, importer),
         nowhere=portal.troubles.nowhere,
         operators_nowhere=partial(portal.troubles.nowhere, "operator"),
     )
 
 
-def _stop(portal: Portal) -> Callable[[], Awaitable[None]]:
+def _stop(portal: Portal, importer: Importer) -> Callable[[], Awaitable[None]]:
     async def stop() -> None:
         await portal.live.close()
         await portal.api.close()
         await portal.operator_api.close()
+        await importer.api.close()
 
     return stop
+
+
+def _importer(runtime: Runtime, portal: Portal) -> Importer:
+    imports = Imports(runtime.db, runtime.seal, runtime.secrets, runtime.objects, runtime.ports.ids)
+    secret = runtime.secrets.hmac_key(PORTAL_SECRET_LABEL)
+    api = Api(portal.operator_api.address, secret, SOCKET_OPTIONS)
+    return Importer(imports, portal.sessions, api, runtime.ports, runtime.log)
 
 
 def _portal(runtime: Runtime) -> Portal:

@@ -26,6 +26,7 @@ from todoke.client import ClientError, NotLoggedIn, Unreachable
 from todoke.relay.clock import Clock, Ids
 from todoke.relay.limits import Limits
 from todoke.relay.network import Networks
+from todoke.relay.passing import PassingBody
 from todoke.relay.postgres import Database
 from todoke.relay.problem import Problem
 from todoke.relay.settings import PortalSettings
@@ -240,6 +241,19 @@ class Portal:
             fields = Form(body.fields)
             self._prove(request, "office", fields)
             yield Posted(fields, body.files)
+
+    async def passing(self, request: Request, kind: Kind, file: str, bytes_max: int) -> tuple[Form, PassingBody]:
+        """A form whose one file comes last and is read in passing; its route says `openapi_extra=UPLOAD`.
+
+        Raises:
+            NotOurForm: it is not of this session.
+            Problem: 400, 408, 413, 415, 422 as `PassingBody`.
+        """
+        body = PassingBody(request, file, names=None, fields_bytes_max=FIELDS_BYTES_MAX, bytes_max=bytes_max)
+        fields = await body.fields()
+        form = Form([(name, value.decode("utf-8", "replace")) for name, value in fields.items()])
+        self._prove(request, kind, form)
+        return form, body
 
     def _prove(self, request: Request, kind: Kind, form: Form) -> None:
         shown = request.headers.get(CSRF_HEADER) or form.get(CSRF_FIELD, "")

@@ -19,6 +19,7 @@ from services.portal.clerk import Clerk
 from services.portal.items import Item, Items, sql
 from services.portal.runs import CHANNEL, LOOK_SECONDS, RESULT_SECONDS_MAX, Ending, note_results, results_of
 from services.portal.wording import of_refusal, say
+from services.portal.working import work
 from todoke.client import ApiError, ClientError, NotLoggedIn, Unreachable, Unreadable, Upload
 from todoke.client.posting import is_passing
 from todoke.relay.clock import Ports
@@ -31,9 +32,6 @@ LEASE = timedelta(seconds=15)
 
 HEARTBEAT_SECONDS = 4.0
 """A row that takes long must not cost the lease."""
-
-POLL_SECONDS = 2.0
-"""How often runs are looked for that nobody was woken for."""
 
 RUNS_AT_ONCE = 8
 """Runs of one process at a time."""
@@ -60,27 +58,10 @@ class Sender:
         self.acting = acting
         self.ports = ports
         self.log = log
-        self._woken = asyncio.Event()
 
     async def run(self) -> None:
         """Take runs over and carry them out, until cancelled; what is under way then is left to others at once."""
-        driving: set[asyncio.Task[None]] = set()
-        listening = asyncio.create_task(self.db.hear(CHANNEL, lambda _: self._woken.set()))
-        try:
-            while True:
-                self._woken.clear()
-                with contextlib.suppress(Transient):
-                    while len(driving) < RUNS_AT_ONCE and (run := await self._claimed()) is not None:
-                        task = asyncio.create_task(_Drive(self, run).go())
-                        driving.add(task)
-                        task.add_done_callback(driving.discard)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS):
-                        await self._woken.wait()
-        finally:
-            for task in (listening, *driving):
-                task.cancel()
-            await asyncio.gather(listening, *driving, return_exceptions=True)
+        await work(self.db, CHANNEL, self._claimed, lambda run: _Drive(self, run).go(), RUNS_AT_ONCE)
 
     async def _claimed(self) -> Mapping[str, Any] | None:
         async with self.db.worker() as tx:
