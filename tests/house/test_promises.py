@@ -9,6 +9,9 @@ from . import sources
 
 _DOCS = sources.ROOT / "docs"
 
+_SECTIONS = (5, 4, 7, 4, 4, 8, 6, 4, 2, 7, 7, 3, 4, 3, 4, 5, 3)
+"""How many sections each chapter of OWASP ASVS 5.0 has, V1 to V17."""
+
 
 def test_every_test_that_a_guarantee_names_exists() -> None:
     page = (_DOCS / "guarantees.md").read_text(encoding="utf-8")
@@ -23,6 +26,12 @@ def test_every_test_that_the_page_on_security_names_exists() -> None:
     named = set(re.findall(r"`([\w/]+\.py)::(\w+)`", page))
     assert {f"{file}::{name}" for file, name in named if name not in _tests_of(f"tests/{file}")} == set()
     assert re.findall(r"^## V(\d+) ", page, re.MULTILINE) == [str(chapter) for chapter in range(1, 18)]
+
+
+def test_the_page_on_security_has_a_word_for_every_section() -> None:
+    page = (_DOCS / "security.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:^\| |, )(\d+\.\d+) [A-Z]", page, re.MULTILINE))
+    assert named == {f"{chapter}.{n}" for chapter, many in enumerate(_SECTIONS, 1) for n in range(1, many + 1)}
 
 
 @pytest.mark.parametrize("name", ["guarantees.md", "security.md"])
