@@ -265,16 +265,38 @@ class Filters(BaseModel):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    status: Annotated[list[Status] | None, BeforeValidator(_listed)] = None
-    partner: Annotated[str | None, Field(pattern=r"^[0-9A-Z]{10}$")] = None
-    month: Annotated[str | None, Field(pattern=r"^[0-9]{6}$")] = None
-    kind: Annotated[str | None, Field(pattern=r"^[A-Z0-9_]{1,40}$")] = None
-    sequence: Annotated[str | None, Field(pattern=r"^[0-9]{14}$")] = None
-    csv_version: Annotated[str | None, Field(pattern=r"^[0-9]{6}$")] = None
-    service_type: Annotated[str | None, Field(pattern=r"^[0-9A-Z]{2}$")] = None
-    since_moment: Annotated[_Moment | None, BeforeValidator(_start), Field(alias="from")] = None
-    until_moment: Annotated[_Moment | None, BeforeValidator(_end), Field(alias="to")] = None
-    findings: bool | None = None
+    status: Annotated[
+        list[Status] | None, BeforeValidator(_listed), Field(description="Only these states; given once or repeated.")
+    ] = None
+    partner: Annotated[str | None, Field(pattern=r"^[0-9A-Z]{10}$", description="The other office, by its number.")] = (
+        None
+    )
+    month: Annotated[
+        str | None, Field(pattern=r"^[0-9]{6}$", description="A service month that its files are about (YYYYMM).")
+    ] = None
+    kind: Annotated[
+        str | None, Field(pattern=r"^[A-Z0-9_]{1,40}$", description="A kind among its files, such as UPPLAN.")
+    ] = None
+    sequence: Annotated[str | None, Field(pattern=r"^[0-9]{14}$", description="Its sequence (14 digits).")] = None
+    csv_version: Annotated[str | None, Field(pattern=r"^[0-9]{6}$", description="202407 or 202208.")] = None
+    service_type: Annotated[
+        str | None, Field(pattern=r"^[0-9A-Z]{2}$", description="Its service type, as the item has it.")
+    ] = None
+    since_moment: Annotated[
+        _Moment | None,
+        BeforeValidator(_start),
+        Field(
+            alias="from",
+            description="Not before this moment, or this day in Japan (YYYY-MM-DD): of the submission in the sent "
+            "list, of the delivery in the receive list.",
+        ),
+    ] = None
+    until_moment: Annotated[
+        _Moment | None,
+        BeforeValidator(_end),
+        Field(alias="to", description="Before this moment, or until the end of this day in Japan, likewise."),
+    ] = None
+    findings: Annotated[bool | None, Field(description="With findings, or without any.")] = None
 
     @property
     def any(self) -> bool:
@@ -300,15 +322,24 @@ class Filters(BaseModel):
 class SentQuery(Filters):
     """The query of the send list."""
 
-    limit: Annotated[int, Field(ge=1, le=PAGE_ITEMS_MAX)] = PAGE_ITEMS
-    cursor: Annotated[str | None, Field(max_length=200)] = None
-    wait_for: Annotated[str | None, Field(max_length=60)] = None
+    limit: Annotated[int, Field(ge=1, le=PAGE_ITEMS_MAX, description="Rows of a page.")] = PAGE_ITEMS
+    cursor: Annotated[str | None, Field(max_length=200, description="`next` of the page before.")] = None
+    wait_for: Annotated[
+        str | None,
+        Field(
+            max_length=60,
+            description="`MESSAGE_ID:STATUS`: wait 2 s at most until this list has the message as far as that.",
+        ),
+    ] = None
 
 
 class ReceivedQuery(SentQuery):
     """The query of the receive list. `since` is a delivery number and goes with `limit` and `wait_for` alone."""
 
-    since: Annotated[int | None, Field(ge=0, lt=2**62)] = None
+    since: Annotated[
+        int | None,
+        Field(ge=0, lt=2**62, description="A delivery number: what comes after it, oldest first. Without filters."),
+    ] = None
 
 
 class SearchBody(Filters):
