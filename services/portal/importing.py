@@ -8,8 +8,9 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
+from typing import Literal
 
 from structlog.typing import FilteringBoundLogger
 
@@ -17,7 +18,7 @@ from services.portal.apis import Api, SessionSlot
 from services.portal.imports import CHANNEL, Import, Imports, State, sql
 from services.portal.office_list import Recoder
 from services.portal.websessions import WebSessions
-from services.portal.wording import of_refusal, say
+from services.portal.wording import Sentence, of_refusal, say
 from services.portal.working import work
 from todoke.client import ApiError, Unreachable, Unreadable
 from todoke.client.posting import is_passing
@@ -81,6 +82,7 @@ class _Drive:
         self._one = one
         self._clock = importer.ports.clock
         self._done = 0
+        self._begun_at: datetime | None = None
 
     async def go(self) -> None:
         """Carry it on until it waits for the operator, is over, or another process has it."""
@@ -89,7 +91,8 @@ class _Drive:
         try:
             await asyncio.wait({working, beating}, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
-                working.result()
+                if working.result():
+                    await self._imports.remove_file(self._one)  # else the sweep does
                 log.info("import_done")
             elif beating.result():
                 working.cancel()
@@ -118,60 +121,62 @@ class _Drive:
             with contextlib.suppress(Transient):
                 async with self._imports.db.worker() as tx:
                     row = await sql.keep_import(
-                        tx.db, id=self._one.id, holder=self._one.holder, until=tx.now + LEASE, done=self._done
+                        tx.db,
+                        id=self._one.id,
+                        holder=self._one.holder,
+                        until=tx.now + LEASE,
+                        done=self._done,
+                        begun_at=self._begun_at,
                     )
                 if row is None or row["stopping"]:
                     return row is not None
 
-    async def _carry_on(self) -> None:
+    async def _carry_on(self) -> bool:
+        """Hand the list over until that comes to an end, good or bad; whether it was taken, and by nobody else."""
         for _ in range(TRIES):
-            if await self._is_over():
-                return
+            came = await self._handed_over()
+            if came is not None:
+                return came == "taken"
             await self._clock.sleep(PAUSE_SECONDS)
         await self._imports.end(self._one, "stopped", say("E-726"))
+        return False
 
-    async def _is_over(self) -> bool:
-        """Hand the list over once; whether that is the end of it, good or bad."""
+    async def _handed_over(self) -> Literal["taken", "ended"] | None:
+        """Hand the list over once; what came of it, None when it is worth another try."""
         web = await self._importer.sessions.by_id(self._one.session)
         if web is None or not web.alive:
-            await self._imports.end(self._one, "stopped", say("E-725"))
-            return True
+            return await self._ended("stopped", say("E-725"))
         client = self._importer.api.client(SessionSlot(None), None)
+        is_checking = self._one.state == "checking"
         try:
             report = await client.import_offices(
-                web.held.operator_token,
-                self._lines(),
-                self._one.about.word,
-                self._one.id,
-                dry_run=self._one.state == "checking",
+                web.held.operator_token, self._lines(), self._one.about.word, self._one.id, dry_run=is_checking
             )
         except ApiError as refused:
-            return await self._is_over_after(refused)
+            return await self._refused(refused)
         except (ObjectMissing, SealBroken):
-            await self._imports.end(self._one, "refused", say("E-727"))
-            return True
+            return await self._ended("refused", say("E-727"))
         except (Unreachable, Unreadable, Transient):
-            return False
-        await self._imports.note(self._one, report)
-        if self._one.state == "taking":
-            with contextlib.suppress(Transient):  # the sweep removes it too
-                await self._imports.remove_file(self._one)
-        return True
+            return None
+        is_noted = await self._imports.note(self._one, report)
+        return "taken" if is_noted and not is_checking else "ended"
 
-    async def _is_over_after(self, refused: ApiError) -> bool:
+    async def _refused(self, refused: ApiError) -> Literal["ended"] | None:
         if refused.status == HTTPStatus.UNAUTHORIZED:
-            await self._imports.end(self._one, "stopped", say("E-725"))
-        elif is_passing(refused):
-            return False
-        else:
-            state: State = "refused" if refused.code.startswith(REFUSED_LIST) else "stopped"
-            await self._imports.end(self._one, state, of_refusal(refused))
-        return True
+            return await self._ended("stopped", say("E-725"))
+        if is_passing(refused):
+            return None
+        is_no_list = refused.code.startswith(REFUSED_LIST)
+        return await self._ended("refused" if is_no_list else "stopped", of_refusal(refused))
+
+    async def _ended(self, state: State, told: Sentence) -> Literal["ended"]:
+        await self._imports.end(self._one, state, told)
+        return "ended"
 
     async def _lines(self) -> AsyncIterator[bytes]:
         """The list in UTF-8, read while it is handed over."""
         recoder = Recoder(self._one.encoding)
-        self._done = 0
+        self._begun_at, self._done = self._clock.now(), 0
         for n in range(self._one.pieces):
             piece = await self._imports.piece(self._one, n)
             for start in range(0, len(piece), HANDED_BYTES):

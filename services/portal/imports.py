@@ -229,13 +229,14 @@ class Imports:
         """A piece of the file. Raises `ObjectMissing`, `ObjectsAway`."""
         return self._unseal(await self._objects.get(_object_key(one.spool, n)), one.spool, f"piece:{n}")
 
-    async def note(self, one: Import, report: ImportReport) -> None:
-        """Write down what the registry told, unless somebody else holds the list now. Raises `DatabaseAway`."""
+    async def note(self, one: Import, report: ImportReport) -> bool:
+        """Write down what the registry told; False when somebody else holds the list now. Raises `DatabaseAway`."""
         counts = report.model_dump_json(include=set(Counts.model_fields))
         bad = json.dumps([each.model_dump() for each in report.problems], ensure_ascii=False)
         noted = sql.note_checked if one.state == "checking" else sql.note_taken
         async with self.db.worker() as tx:
-            await noted(tx.db, id=one.id, holder=one.holder, report=counts, bad=bad, now=tx.now)
+            found = await noted(tx.db, id=one.id, holder=one.holder, report=counts, bad=bad, now=tx.now)
+        return found is not None
 
     async def end(self, one: Import, state: State, told: Sentence) -> None:
         """It stopped, or is no list. Raises `DatabaseAway`."""

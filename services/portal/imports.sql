@@ -48,7 +48,7 @@ SELECT pg_notify('portal_import', '');
 
 -- name: claim_import^
 -- Take over an import that nobody is doing now, the oldest first.
-UPDATE office_import SET holder = :holder, lease_until = :until, begun_at = :now, done = 0
+UPDATE office_import SET holder = :holder, lease_until = :until, done = 0
 WHERE id = (SELECT id FROM office_import WHERE state IN ('checking', 'taking') AND lease_until <= :now
             ORDER BY made_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING id, operator, session, spool, pieces, encoding, about_sealed, lines, made_at, state, stopping, done, why,
@@ -56,7 +56,7 @@ RETURNING id, operator, session, spool, pieces, encoding, about_sealed, lines, m
 
 -- name: keep_import^
 -- Hold an import longer and say how far it is; answers nothing when somebody else has it. Says whether it is to stop.
-UPDATE office_import SET lease_until = :until, done = :done
+UPDATE office_import SET lease_until = :until, done = :done, begun_at = coalesce(:begun_at, begun_at)
 WHERE id = :id AND holder = :holder AND state IN ('checking', 'taking')
 RETURNING stopping;
 
@@ -64,15 +64,17 @@ RETURNING stopping;
 -- Give an import back before its lease ends: this process stops.
 UPDATE office_import SET lease_until = :now WHERE id = :id AND holder = :holder;
 
--- name: note_checked!
--- What the list would change; it waits for the operator's word.
+-- name: note_checked$
+-- What the list would change; it waits for the operator's word. Answers the id unless somebody else has the list.
 UPDATE office_import SET state = 'checked', checked_at = :now, found = :report::jsonb, found_bad = :bad::jsonb, done = lines
-WHERE id = :id AND holder = :holder AND state = 'checking';
+WHERE id = :id AND holder = :holder AND state = 'checking'
+RETURNING id;
 
--- name: note_taken!
--- What the list has changed.
+-- name: note_taken$
+-- What the list has changed. Answers the id unless somebody else has the list.
 UPDATE office_import SET state = 'done', ended_at = :now, taken = :report::jsonb, taken_bad = :bad::jsonb, done = lines
-WHERE id = :id AND holder = :holder AND state = 'taking';
+WHERE id = :id AND holder = :holder AND state = 'taking'
+RETURNING id;
 
 -- name: note_ended!
 -- An import stopped, or the list is none.

@@ -1,5 +1,7 @@
 """S-75: a list of offices is brought in as CSV: chosen, checked, looked at, taken; `importing` does the work."""
 
+import asyncio
+import contextlib
 import csv
 import io
 from collections.abc import Awaitable, Callable, Sequence
@@ -9,6 +11,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
 
 from services.portal.console import OFFICES, Operator, lacking, word_of
 from services.portal.forms import FIELDS_BYTES_MAX
@@ -29,6 +32,9 @@ PAGE = 50
 
 BODY_BYTES_MAX = 4 * LIST_BYTES_MAX
 """A file that is too large is read to its end, so that its sender reads why it was not taken."""
+
+THROWN_AWAY_SECONDS_MAX = 60.0
+"""So long a file is read that nobody wants."""
 
 FILE_NAME_CHARACTERS_MAX = 200
 
@@ -64,10 +70,23 @@ def _returning(portal: Portal) -> Guard:
         except Elsewhere as led:
             if request.method != "POST":
                 raise
+            if "ended=1" in led.place:
+                await _thrown_away(request)
             more = urlencode({"next": request.url.path}, safe="/")
             raise Elsewhere(f"{led.place}{'&' if '?' in led.place else '?'}{more}") from None
 
     return guard
+
+
+async def _thrown_away(request: Request) -> None:
+    """Read a file to its end that came under a session that has ended: its sender could not read an answer before."""
+    left = BODY_BYTES_MAX
+    with contextlib.suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(THROWN_AWAY_SECONDS_MAX):
+            async for chunk in request.stream():
+                left -= len(chunk)
+                if left < 0:
+                    return
 
 
 def _add_choosing(screens: APIRouter, portal: Portal, imports: Imports, guard: Guard) -> None:

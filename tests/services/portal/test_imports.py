@@ -7,7 +7,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -37,6 +37,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 WORD = Word(reason="国の一覧の更新", ticket="OPS-75")
 HEADER = "事業所番号,事業所名,サービス種類"
 SECONDS = 25
+FAR = datetime(2099, 1, 1, tzinfo=UTC)
 NUMBERS = itertools.count(1000)
 
 
@@ -301,6 +302,37 @@ async def test_a_process_that_dies_leaves_its_list_to_the_next_one(
     assert (one.taken.registered, one.taken.unchanged) == (3000, 0)
     assert await console.said(numbers) == {"OfficeRegistered": 3000}
     assert await console.acts() == before + 1
+
+
+async def test_who_lost_a_list_spoils_nothing_when_it_is_done_after_all(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was frozen has the registry's answer when another one holds the list: the file stays."""
+    _, list_id, numbers = await taken_in_part(console, 3000)
+    monkeypatch.setattr(importing, "BEAT_SECONDS", 3600.0)
+    go, over = importing._Drive.go, asyncio.Event()
+
+    async def to_its_end(drive: importing._Drive) -> None:
+        await go(drive)
+        over.set()
+
+    monkeypatch.setattr(importing._Drive, "go", to_its_end)
+    async with going(console.importer()):
+        await begun(console, numbers)
+        async with console.imports.db.worker() as tx:
+            sealed = await imports_module.sql.claim_import(tx.db, holder=uuid4(), until=FAR, now=FAR)
+        assert sealed["id"] == list_id
+        console.wire.held.set()
+        async with asyncio.timeout(SECONDS):
+            await over.wait()
+    one = await console.when(list_id, "taking")
+    assert [key async for key in objects(console, one)] == [f"import/{one.spool}/0"]
+    async with console.imports.db.worker() as tx:
+        await imports_module.sql.let_import_go(tx.db, id=list_id, holder=one.holder, now=tx.now)
+    async with going(console.importer()):
+        one = await console.when(list_id, "done")
+    assert one.taken is not None
+    assert (one.taken.registered, one.taken.unchanged) == (3000, 0)
 
 
 async def test_a_list_stops_at_the_operators_word_and_goes_on(console: Console) -> None:
