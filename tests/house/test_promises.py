@@ -1,6 +1,7 @@
 """Pages that point into the tree, and what they point at."""
 
 import ast
+import functools
 import re
 
 import pytest
@@ -49,6 +50,7 @@ def test_decisions_are_numbered_without_gaps() -> None:
         assert page.read_text(encoding="utf-8").startswith(f"# {int(page.name[:4])}. ")
 
 
+@functools.cache
 def _tests_of(path: str) -> set[str]:
     file = sources.ROOT / path
     if not file.exists():
