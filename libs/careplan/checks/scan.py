@@ -54,6 +54,8 @@ class Scan:
         self._numbers: list[int] = []
         self._last_bad = 0
         """The row just read, when something was wrong with it: a file cut off there is said once."""
+        self._torn = (-1, 0)
+        """The last row that ends too early, and how many cells it has so far."""
 
     def run(self, data: bytes) -> None:
         """Check all rows of ``data``."""
@@ -167,7 +169,9 @@ class Scan:
         drop_spare(layout, row)
         self._last_bad = row.number
         if row.count != len(layout.columns):
-            self._miscounted(row)
+            if not self._is_rest(row):
+                self._torn = (row.number, row.count)
+                self._miscounted(row)
             return
         if not (lone_cr and any("\r" in cell for cell in row.cells)):
             match = row_patterns(layout, self._text_max).cells.fullmatch(SEPARATOR.join(row.cells))
@@ -176,7 +180,17 @@ class Scan:
                 self._numbers.append(row.number)
                 self._last_bad = 0
                 return
-        self._cells(row)
+        if not self._is_rest(row):
+            self._cells(row)
+
+    def _is_rest(self, row: CellsRow) -> bool:
+        """Whether a line break outside quotes tore it off the row before, which was said: then it is no row itself."""
+        before, count = self._torn
+        if before != row.number - 1 or count + row.count - 1 > len(self.facts.layout.columns):
+            return False
+        self._torn = (row.number, count + row.count - 1)
+        self._leave_out()
+        return True
 
     def _picks(self, cells: list[str]) -> tuple[str, ...]:
         return tuple([",".join(cells[first : last + 1]) for first, last in self._spans])
@@ -213,6 +227,8 @@ class Scan:
                 if len(bad) > CELLS_SAID_MAX + 1:
                     self._shifted(row, next(iter(bad)))
                     return
+        if len(row.cells) - 1 in bad:
+            self._torn = (row.number, row.count)
         self._say_cells(row, bad)
         self._use_rest(row, set(bad))
 

@@ -147,3 +147,32 @@ def test_running_numbers_of_a_support_plan_are_numbers(sets: Sets, column: str) 
 @pytest.mark.parametrize("column", ["issue_no", "support_no"])
 def test_an_upper_running_number_is_repeated_on_each_row(sets: Sets, column: str) -> None:
     sets.of(SUPPORT).set("UPYOBO_SUB", 2, column, "").only("TDK-NEEDED", "UPYOBO_SUB", 2, column, "warning")
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"), [(PLAN_67, "UPPLAN"), (SUPPORT, "UPYOBO_SUB"), ("202407/delete_plan", "DLTPLAN")]
+)
+def test_a_line_break_that_tears_a_row_in_two_is_said_once(sets: Sets, folder: str, kind: str) -> None:
+    whole = sets.of(folder).bytes_of(kind)
+    end = whole.index(b"\r\n", whole.index(b"\r\n") + 2) if whole.count(b"\r\n") > 1 else len(whole) - 2
+    first = 0 if whole.count(b"\r\n") == 1 else whole.index(b"\r\n") + 2
+    quoted = False
+    for place in range(first + 1, end):
+        quoted ^= whole[place - 1 : place] == b'"'
+        if quoted:
+            continue
+        made = sets.of(folder)
+        made.raw[kind] = whole[:place] + b"\r\n" + whole[place:]
+        report = made.check()
+        assert report.errors + report.warnings == 1, (place, report.findings)
+
+
+def test_two_short_rows_are_two_causes(sets: Sets) -> None:
+    made = sets.of(PLAN_67)
+    rows = made.bytes_of("UPPLAN").split(b"\r\n")
+    rows[1], rows[3] = rows[1].rsplit(b",", 9)[0], rows[3].rsplit(b",", 8)[0]
+    made.raw["UPPLAN"] = b"\r\n".join(rows)
+    assert [(finding.code, finding.row) for finding in made.check().findings] == [
+        ("TDK-COLUMN-COUNT", 2),
+        ("TDK-COLUMN-COUNT", 4),
+    ]
