@@ -12,11 +12,11 @@ import psutil
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.screens.browsing import HEIGHTS, Desk, proof_of, scrolls_sideways
+from tests.screens.browsing import Desk, proof_of
 from tests.screens.conftest import PageOf
 from tests.screens.operating import console, unused_number
+from tests.screens.rules import fits
 from tests.screens.test_everybody import walk
-from tests.screens.test_frame import CONTROLS, INLINE, SMALL_TARGETS, SMALL_TEXT
 
 IMPORT = "/operator/offices/import"
 NEWEST_LOGIN_ENDS = """UPDATE portal.web_session SET ended_at = now()
@@ -304,7 +304,7 @@ def test_s75_a_login_that_ended_leads_back_to_the_list(desk: Desk) -> None:
     assert offices(desk, of) == 0
 
 
-def test_s00_the_pages_of_an_import_keep_the_rules(console_of: PageOf, desk: Desk, axe: Axe, shot: Shot) -> None:
+def test_s00_the_pages_of_an_import_keep_the_rules(console_of: PageOf, desk: Desk, shot: Shot) -> None:
     """Each state as it stands in the table, at three widths and with text of twice the size."""
     page = console_of()
     page.goto(IMPORT)
@@ -316,25 +316,13 @@ def test_s00_the_pages_of_an_import_keep_the_rules(console_of: PageOf, desk: Des
         desk.sql(statement, list_id)
         page.goto(place)
         heading(page, name)
-        keep_the_rules(page)
-        axe(page)
+        fits(page)
         shot(page, f"S-75-import-{picture}")
     page.goto(IMPORT)
-    keep_the_rules(page)
+    fits(page)
     page.goto(place)
     page.get_by_role("button", name="続ける").click()
     heading(page, "取り込みました")
-
-
-def keep_the_rules(page: Page) -> None:
-    """Sizes of texts and targets, and no scrolling sideways, whatever the width and the size of the text."""
-    assert page.evaluate(INLINE) == []
-    for width, size in ((820, "100%"), (820, "200%"), (1920, "100%"), (1366, "200%"), (1366, "100%")):
-        page.set_viewport_size({"width": width, "height": HEIGHTS[width]})
-        page.evaluate(f"() => {{ document.documentElement.style.fontSize = '{size}'; }}")
-        assert page.evaluate(SMALL_TEXT) == []
-        assert page.evaluate(SMALL_TARGETS, CONTROLS) == []
-        assert not scrolls_sideways(page), (page.url, width, size)
 
 
 @pytest.mark.soak
