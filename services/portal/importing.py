@@ -46,8 +46,16 @@ HANDED_BYTES = 64 * 1024
 SOCKET_OPTIONS = ((socket.SOL_SOCKET, socket.SO_SNDBUF, HANDED_BYTES),)
 """What lies in buffers between us and the registry is not taken yet: the less, the truer the progress."""
 
-REFUSED_LIST = "TDK-LIST-"
-"""How the codes begin that say that a file is no list."""
+NO_LIST = frozenset(
+    {
+        "TDK-LIST-EMPTY",
+        "TDK-LIST-HEADER",
+        "TDK-LIST-COLUMN-MISSING",
+        "TDK-LIST-COLUMN-TWICE",
+        "TDK-LIST-COLUMN-UNKNOWN",
+    }
+)
+"""What the registry says of a file that is no list of offices."""
 
 
 class Importer:
@@ -166,8 +174,7 @@ class _Drive:
             return await self._ended("stopped", say("E-725"))
         if is_passing(refused):
             return None
-        is_no_list = refused.code.startswith(REFUSED_LIST)
-        return await self._ended("refused" if is_no_list else "stopped", of_refusal(refused))
+        return await self._ended("refused" if refused.code in NO_LIST else "stopped", of_refusal(refused))
 
     async def _ended(self, state: State, told: Sentence) -> Literal["ended"]:
         await self._imports.end(self._one, state, told)
