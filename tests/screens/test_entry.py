@@ -148,7 +148,7 @@ def test_s01_5_a_locked_account_is_told_the_minutes_and_the_right_password_does_
         for _ in range(10):
             assert client.post("/login", data=form).status_code == 422
     first_step(page, office.c_id, office.c_password)
-    expect(page.get_by_text("あと5分待つか")).to_be_visible()
+    expect(page.get_by_text("あと5分待ってから")).to_be_visible()
     expect(page.get_by_text("E-103")).to_be_visible()
     axe(page)
     shot(page, "S-01-login-locked")
