@@ -16,6 +16,7 @@ from todoke.relay.host import GAUGE_SECONDS, Host, _Hosted
 from todoke.relay.lagging import Lagging
 from todoke.relay.limits import NO_PROGRESS_SECONDS_MAX
 from todoke.relay.metrics import Metrics
+from todoke.relay.room import Room
 from todoke.relay.service import Service
 from todoke.relay.steering import Place
 from todoke.relay.testing import ManualClock, manual_ports
@@ -127,6 +128,7 @@ async def test_a_service_that_is_not_open_yet_answers_503_and_is_not_ready(ports
         "objects": Answers(),
         "access": Answers(),
         "ended": SimpleNamespace(fresh=True),
+        "room": Room(None, ports.clock),
         "secrets": SimpleNamespace(hmac_key=str.encode),
     }
     shared = SimpleNamespace(ports=ports, metrics=Metrics(), settings=settings, **parts)
