@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from services import ground
+from tests.ports import free_ports
 from todoke import engines
 from todoke.events import SERVICES
 from todoke.relay.postgres import administrator
@@ -39,7 +39,7 @@ class Stack:
 
     def __init__(self, home: Path, **environment: str) -> None:
         self.home = home
-        self.port = free_ports()
+        self.port = free_ports(PORTS)
         self.address = f"http://127.0.0.1:{self.port}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.offset_seconds = dict.fromkeys(PROCESSES, 0)
@@ -225,16 +225,3 @@ def _is_ready(port: int) -> bool:
         return bool(answer.json()["status"] == "ready")
     except (httpx.HTTPError, ValueError, KeyError):
         return False
-
-
-def free_ports() -> int:
-    """The first of forty free ports, below those that the kernel hands out."""
-    for port in range(20000 + os.getpid() % 200 * 50, 32000, 50):
-        try:
-            for number in range(port, port + PORTS):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", number))
-        except OSError:
-            continue
-        return port
-    raise AssertionError("no free ports")

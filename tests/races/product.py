@@ -20,7 +20,7 @@ import httpx
 from services import ground
 from services.process import PARENT_PIPE
 from services.registry import offices
-from tests.faults.stack import free_ports
+from tests.ports import free_ports
 from todoke import engines
 from todoke.events import SERVICES, topic_of
 from todoke.relay.clock import in_japan

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from typing import Any
 
 import httpx
 import psutil
+
+from tests.ports import free_ports
 
 READY_SECONDS_MAX = 150.0
 END_SECONDS_MAX = 60.0
@@ -129,16 +130,3 @@ def until_status(address: str, seconds: float = READY_SECONDS_MAX) -> None:
                 return
         assert time.monotonic() < end, "not ready"
         time.sleep(0.2)
-
-
-def free_ports() -> int:
-    """A port with the next two free, below those that the kernel hands out."""
-    for port in range(12000 + os.getpid() % 500 * 10, 20000, 10):
-        try:
-            for number in range(port, port + 3):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", number))
-        except OSError:
-            continue
-        return port
-    raise AssertionError("no free ports")

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from services import ground
-from tests.spine.product import TODOKE, Product, free_ports, wait_until_gone
+from tests.ports import free_ports
+from tests.spine.product import TODOKE, Product, wait_until_gone
 from todoke import engines
 
 SETS = 23

@@ -16,7 +16,7 @@ import pytest
 from pypdf import PdfWriter
 from pypdf.generic import NameObject, StreamObject
 
-from tests.spine.product import free_ports
+from tests.ports import free_ports
 from todoke.client import ApiError, AsyncClient, Client, Outgoing, Upload, verify_receipt
 from todoke.client.shapes import Item, StreamEvent
 
