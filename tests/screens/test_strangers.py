@@ -133,7 +133,8 @@ def test_every_address_of_the_other_sites_wants_a_session_of_its_own(desk: Desk,
     tried = 0
     with httpx.Client(base_url=base, cookies=desk.cookies(STRANGER), headers=headers, timeout=60) as client:
         for method, path in addresses(site):
-            place = path.format(number=SENDER, act="suspend", notice=NOBODYS["notice"])
+            nobodys = NOBODYS["notice"]
+            place = path.format(number=SENDER, act="suspend", notice=nobodys, import_id=nobodys)
             if place in (f"{site}/login", f"{site}/logged-out"):
                 continue
             answer = client.request(method, place, data={"_form": "x"} if method == "POST" else None)
