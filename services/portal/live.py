@@ -149,7 +149,8 @@ class Live:
         while True:
             news = None
             with contextlib.suppress(TimeoutError):
-                news = await asyncio.wait_for(tab.waiting.get(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):
+                    news = await tab.waiting.get()
                 if news is None:
                     return
             now = self._clock.monotonic()

@@ -68,6 +68,7 @@ async def test_a_process_that_does_not_get_on_ends_with_70(
     monkeypatch.setattr(Discipline, "poll", get_stuck)
     monkeypatch.setattr(host, "NO_PROGRESS_SECONDS_MAX", 1)
     monkeypatch.setattr(host, "GAUGE_SECONDS", 0.2)
+    monkeypatch.setattr(process, "configure_logging", lambda *_, **__: None)  # it would outlive the test
     monkeypatch.setattr(process, "builds", lambda _: {"storage": lambda _: Service("storage", handlers=(Count(),))})
     s3 = S3Settings(endpoint=engines.s3.endpoint, access_key=engines.s3.access_key, secret_key=engines.s3.secret_key)
     settings = settings_for(tmp_path, postgres=topology.dsn, kafka=topology.kafka, s3=s3)

@@ -404,7 +404,8 @@ class Discipline:
             raise Poison(broken[0].broken)
         prepared = None
         if batch:
-            prepared = await asyncio.wait_for(handler.prepare(batch), BATCH_SECONDS_MAX)
+            async with asyncio.timeout(BATCH_SECONDS_MAX):
+                prepared = await handler.prepare(batch)
             self.last_progress = self._ports.clock.monotonic()
         self._ports.crash.reach(f"{self.service}.prepared")
         traces = {heard.event.subject_id(): heard.traceparent for heard in batch}

@@ -436,6 +436,7 @@ def _consumer_sql() -> Any:
 
 async def _in_time(check: Coroutine[Any, Any, bool]) -> bool:
     try:
-        return await asyncio.wait_for(check, HEALTH_SECONDS_MAX)
+        async with asyncio.timeout(HEALTH_SECONDS_MAX):
+            return await check
     except (Transient, TimeoutError):
         return False

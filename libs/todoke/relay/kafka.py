@@ -42,6 +42,7 @@ PATIENCE_SECONDS = 30.0
 """An idempotent batch waits for its broker; only after this long is the outcome called unknown."""
 
 CONNECT_SECONDS = 5.0
+BOUNDS_SECONDS = 10.0
 METADATA_MS = 15_000
 """A topic that was made after a consumer had started is noticed after this long (the library's default: 5 minutes)."""
 
@@ -71,7 +72,8 @@ async def ensure_topics(servers: str, topics: Sequence[str], *, partitions: int,
     config = topic_settings(replication)
     admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=10_000)
     try:
-        await asyncio.wait_for(admin.start(), CONNECT_SECONDS)
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await admin.start()
         there = set(await admin.list_topics())
         new = [NewTopic(t, partitions, replication, topic_configs=config) for t in topics if t not in there]
         if new:
@@ -84,7 +86,8 @@ async def ensure_topics(servers: str, topics: Sequence[str], *, partitions: int,
         raise KafkaAway(type(trouble).__name__) from trouble
     finally:
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(admin.close(), 2)
+            async with asyncio.timeout(2):
+                await admin.close()
 
 
 async def _wait_for_leaders(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> None:
@@ -103,7 +106,8 @@ async def kafka_answers(servers: str) -> bool:
     """Whether a broker accepts connections."""
     host, _, port = servers.split(",", 1)[0].rpartition(":")
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), CONNECT_SECONDS)
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(host, int(port))
     except (OSError, TimeoutError):
         return False
     writer.close()
@@ -156,7 +160,8 @@ class KafkaSender:
         producer._closed = True  # noqa: SLF001 (no public way: `stop` can hang for ever)
         producer._message_accumulator._closed = True  # noqa: SLF001 (as above)
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(producer.client.close(), 1)
+            async with asyncio.timeout(1):
+                await producer.client.close()
         task = producer._sender.sender_task  # noqa: SLF001 (as above)
         for _ in range(4):  # the first cancel makes the sender await its children, which may hang; the next breaks that
             if task is None or task.done():
@@ -181,8 +186,9 @@ class KafkaSender:
         )
         self._producer = producer
         try:
-            await asyncio.wait_for(producer.start(), CONNECT_SECONDS)
-            self._partitions = sorted(await asyncio.wait_for(producer.partitions_for(self._topic), CONNECT_SECONDS))
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await producer.start()
+                self._partitions = sorted(await producer.partitions_for(self._topic))
         except (KafkaError, OSError, TimeoutError) as trouble:
             await self.close()
             raise KafkaAway(type(trouble).__name__) from trouble
@@ -221,9 +227,8 @@ class KafkaSender:
         for partition, builder in builders.items():
             builder.close()
             if taken[partition]:
-                futures[partition] = await asyncio.wait_for(
-                    producer.send_batch(builder, self._topic, partition=partition), PATIENCE_SECONDS
-                )
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    futures[partition] = await producer.send_batch(builder, self._topic, partition=partition)
         await asyncio.wait(futures.values(), timeout=PATIENCE_SECONDS)
         return taken, {partition: _outcome(future) for partition, future in futures.items()}
 
@@ -298,8 +303,9 @@ class _Steering:
             raise KafkaAway("no consumer")
         partitions = [_tp(place) for place in places]
         try:
-            first = await asyncio.wait_for(consumer.beginning_offsets(partitions), 10)
-            end = await asyncio.wait_for(consumer.end_offsets(partitions), 10)
+            async with asyncio.timeout(BOUNDS_SECONDS):
+                first = await consumer.beginning_offsets(partitions)
+                end = await consumer.end_offsets(partitions)
         except (KafkaError, TimeoutError, OSError) as trouble:
             raise KafkaAway(type(trouble).__name__) from trouble
         return {place: (first[_tp(place)], end[_tp(place)]) for place in places}
@@ -311,7 +317,8 @@ class _Steering:
         mine = consumer.assignment()
         due = {_tp(place): offset for place, offset in offsets.items() if _tp(place) in mine}
         if due:
-            await asyncio.wait_for(consumer.commit(due), 5)
+            async with asyncio.timeout(5):
+                await consumer.commit(due)
 
     def left(self, expected: Mapping[Place, int]) -> dict[Place, int]:
         """By partition, records known to be in the log and not heard yet."""
@@ -523,7 +530,8 @@ async def _undecoded(message: Any, _original: Callable[[Any], Awaitable[Any]]) -
 
 async def _stop(stoppable: Any) -> None:
     with contextlib.suppress(Exception):
-        await asyncio.wait_for(stoppable.stop(), 25)
+        async with asyncio.timeout(25):
+            await stoppable.stop()
 
 
 def describe(services: Sequence["Described"]) -> dict[str, Any]:
@@ -584,7 +592,8 @@ async def read_topic(servers: str, topic: str) -> "TopicReader":
     there = await _partitions_of(servers, topic)
     consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False, group_id=None)
     try:
-        await asyncio.wait_for(consumer.start(), CONNECT_SECONDS)
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await consumer.start()
     except (KafkaError, TimeoutError, OSError) as trouble:
         await _stop(consumer)
         raise KafkaAway(type(trouble).__name__) from trouble
@@ -594,13 +603,15 @@ async def read_topic(servers: str, topic: str) -> "TopicReader":
 async def _partitions_of(servers: str, topic: str) -> list[int]:
     admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=10_000)  # a fresh consumer knows none
     try:
-        await asyncio.wait_for(admin.start(), CONNECT_SECONDS)
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await admin.start()
         return sorted(p["partition"] for told in await admin.describe_topics([topic]) for p in told["partitions"])
     except (KafkaError, TimeoutError, OSError) as trouble:
         raise KafkaAway(type(trouble).__name__) from trouble
     finally:
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(admin.close(), 2)
+            async with asyncio.timeout(2):
+                await admin.close()
 
 
 async def ends_of(servers: str, places: Sequence[Place]) -> Mapping[Place, int]:

@@ -239,7 +239,8 @@ class Database:
         """Close every connection, hard after two seconds."""
         for pool in self._pools.values():
             try:
-                await asyncio.wait_for(pool.close(), 2)
+                async with asyncio.timeout(2):
+                    await pool.close()
             except (TimeoutError, *_AWAY):
                 pool.terminate()
 

@@ -167,7 +167,7 @@ class Publisher:
                 await clock.sleep(0.2)
                 continue
             if not more:
-                with contextlib.suppress(TimeoutError):  # not `wait_for`: in Python 3.11 it may swallow a cancellation
+                with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(RELAY_IDLE_SECONDS_MAX):
                         await self._woken.wait()
             await clock.sleep(max(0.0, began + PACE_SECONDS - clock.monotonic()))
