@@ -5,18 +5,22 @@ The kit's own steps come first, then the service's; both run as NAME_owner insid
 """
 
 import asyncio
+import os
 import shutil
 import sysconfig
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from todoke.relay.postgres import administrator, queries
 from todoke.relay.rootsecret import Secrets
 
 MONTHS_AHEAD = 24
 """Monthly partitions that are ready before their month begins; a daily timer tops them up."""
+
+DBMATE_TLS = ("require", "verify-ca", "verify-full")
+"""Values of `sslmode` that make TLS a must; any other one is satisfied without."""
 
 KIT_TABLE = "kit_steps"
 SERVICE_TABLE = "service_steps"
@@ -77,11 +81,14 @@ async def _dbmate(address: str, service: str, steps: Path, table: str) -> None:
 
 
 def _as_owner(dsn: str, service: str, months_ahead: int) -> str:
+    """The address for dbmate, whose driver knows neither the environment's TLS settings nor `prefer`."""
     parts = urlsplit(dsn)
+    said = dict(parse_qsl(parts.query))
+    mode = said.pop("sslmode", os.environ.get("PGSSLMODE", ""))
+    authority = said.pop("sslrootcert", os.environ.get("PGSSLROOTCERT", ""))
+    tls = {"sslmode": mode if mode in DBMATE_TLS else "disable"} | ({"sslrootcert": authority} if authority else {})
     settings = {"search_path": service, "role": f"{service}_owner", "todoke.months_ahead": str(months_ahead)}
-    options = urlencode({"sslmode": "disable", **settings}, quote_via=quote)
-    query = f"{parts.query}&{options}" if parts.query else options
-    return parts._replace(query=query).geturl()
+    return parts._replace(query=urlencode({**said, **tls, **settings}, quote_via=quote)).geturl()
 
 
 async def ensure_database(dsn: str) -> None:

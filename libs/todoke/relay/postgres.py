@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import aiosql
@@ -434,7 +434,6 @@ class Ear:
 
 
 def connection_target(dsn: str) -> dict[str, Any]:
-    """Host, port and database of a DSN, without user and password (libpq URI, PostgreSQL manual section 32.1.1.2)."""
+    """A DSN without user and password (libpq URI, PostgreSQL manual section 32.1.1.2): hosts, database, TLS."""
     parts = urlsplit(dsn)
-    host = parse_qs(parts.query).get("host", [parts.hostname or "127.0.0.1"])[0]
-    return {"host": host, "port": parts.port or 5432, "database": parts.path.lstrip("/") or "postgres"}
+    return {"dsn": parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()}
