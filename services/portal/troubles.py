@@ -16,7 +16,7 @@ from services.portal.rules import whom_to_ask
 from services.portal.wording import Sentence, of_code, of_problem, of_refusal, say
 from todoke.client import ApiError, ClientError, NotLoggedIn, Unreachable, Unreadable
 from todoke.relay.faults import Transient
-from todoke.relay.postgres import traceparent_now
+from todoke.relay.postgres import trace_id_now
 from todoke.relay.problem import Problem
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ _PLAIN: tuple[tuple[tuple[type[Exception], ...], Callable[[], Told]], ...] = (
 
 def reference_now() -> str:
     """What finds this request in the log: the beginning of its trace."""
-    return (traceparent_now.get() or "")[3 : 3 + REFERENCE_DIGITS]
+    return trace_id_now()[:REFERENCE_DIGITS]
 
 
 def _of_status(status: int) -> Told:

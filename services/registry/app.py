@@ -47,7 +47,7 @@ def build(runtime: Runtime) -> Service:
     """registry: offices and their licences, persons and their rights, logins and sessions."""
     db, clock, access, settings = runtime.db, runtime.ports.clock, runtime.access, runtime.settings.registry
     passwords = Passwords(runtime.ports.ids, Argon2Cost())
-    logins = Logins(db, passwords, runtime.secrets.hmac_key("registry/login-account"))
+    logins = Logins(db, passwords, runtime.secrets.hmac_key("registry/login-account"), runtime.log)
     networks = Networks(runtime.settings.trusted_front, runtime.secrets.hmac_key(PORTAL_SECRET_LABEL))
     second_factors = SecondFactors(runtime.secrets.hmac_key(TOTP_LABEL), runtime.ports.ids)
     sessions = Sessions(db, runtime.tokens, access.ended, settings.password_days)

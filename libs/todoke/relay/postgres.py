@@ -42,6 +42,11 @@ traceparent_now: contextvars.ContextVar[str | None] = contextvars.ContextVar("tr
 """W3C Trace Context of the request or record at hand."""
 
 
+def trace_id_now() -> str:
+    """Its trace id, as lines of the log name it; empty without one."""
+    return (traceparent_now.get() or "")[3:35]
+
+
 class DatabaseAway(Transient):
     """PostgreSQL cannot be reached, gave up the transaction, or took too long. Whether a commit was done is unknown."""
 

@@ -32,6 +32,12 @@ from todoke.relay.pacing import Pace, Paced
 from todoke.relay.postgres import traceparent_now
 from todoke.relay.problem import MEDIA_TYPE, Problem
 
+UNLESS_SAID = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+"""Headers of every answer that does not say otherwise: nobody keeps it, and a browser that shows it runs nothing."""
+
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context, section 3.2."""
 
@@ -73,7 +79,6 @@ def application(
     app.add_exception_handler(Transient, _on_transient)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http if nowhere is None else _browsers_too(nowhere))
-    app.add_exception_handler(Exception, _on_mistake)
     describe_problems(app)
     app.add_middleware(SmallBodies, uploads=_uploads(routers))
     if pace is not None:
@@ -162,7 +167,7 @@ def _browsers_too(nowhere: Nowhere) -> Callable[[Request, Exception], Awaitable[
     return on_http
 
 
-async def _on_mistake(_: Request, error: Exception) -> Response:
+def _on_mistake(error: Exception) -> Response:
     structlog.get_logger().error("request_fails", error=type(error).__name__, at=_innermost(error))
     return problem_response(Problem("TDK-INTERNAL"))
 
@@ -175,7 +180,10 @@ def _innermost(error: Exception) -> str:
 
 
 class _Watch:
-    """Trace context in, one log line and one histogram entry out; plus the headers that every answer carries."""
+    """Trace context in, one log line and one histogram entry out; plus the headers that every answer carries.
+
+    A mistake of ours is answered here, where the trace is known: whoever reports it can name it.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, ids: Ids) -> None:
         self._app = app
@@ -189,7 +197,7 @@ class _Watch:
             return
         trace = self._trace(scope)
         token = traceparent_now.set(trace)
-        started, status = time.perf_counter(), 500
+        started, status = time.perf_counter(), 0
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -201,15 +209,19 @@ class _Watch:
                     (b"trace-id", trace[3:35].encode()),
                     (b"traceparent", trace.encode()),
                 ]
-                if not any(name == b"cache-control" for name, _ in message["headers"]):
-                    message["headers"].append((b"cache-control", b"no-store"))
+                said = {name for name, _ in message["headers"]}
+                message["headers"].extend(pair for pair in UNLESS_SAID if pair[0] not in said)
             await send(message)
 
         try:
             await self._app(scope, receive, answer)
+        except Exception as mistake:
+            if status:
+                raise
+            await _on_mistake(mistake)(scope, receive, answer)
         finally:
             traceparent_now.reset(token)
-            self._note(scope, status, time.perf_counter() - started, trace)
+            self._note(scope, status or 500, time.perf_counter() - started, trace)
 
     def _trace(self, scope: Scope) -> str:
         for name, value in scope["headers"]:

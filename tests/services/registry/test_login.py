@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from services.registry.passwords import Passwords
 
@@ -102,6 +103,35 @@ async def test_ten_failures_lock_known_and_unknown_ids_alike(registry: Registry,
     assert (locked.status_code, locked.json()["code"]) == (429, "TDK-LOCKED")
     assert 0 < int(locked.headers["Retry-After"]) <= 300
     assert (await registry.first_step(HELPER.c_id)).status_code == 200
+
+
+async def test_every_login_is_a_line_that_names_no_network_and_nothing_typed(
+    registry: Registry, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with capture_logs() as said:
+        await registry.log_in(MANAGER)
+        for user_id in (MANAGER.c_id, "山田太郎"):
+            await registry.first_step(user_id, WRONG)
+        for _ in range(9):
+            await registry.first_step(MANAGER.c_id, WRONG)
+        await registry.first_step(MANAGER.c_id)
+    lines = [line for line in said if line["event"] in ("login", "login_locked")]
+    told = [(line["event"], line.get("outcome"), line["kind"], line.get("id")) for line in lines]
+    assert told[:4] == [
+        ("login", "in", "person", MANAGER.c_id),
+        ("login", "in", "office", MANAGER.kj_id),
+        ("login", "refused", "person", MANAGER.c_id),
+        ("login", "refused", "person", None),
+    ]
+    assert told[-3:] == [
+        ("login", "refused", "person", MANAGER.c_id),
+        ("login_locked", None, "person", MANAGER.c_id),
+        ("login", "locked", "person", None),
+    ]
+    assert [line["minutes"] for line in lines if line["event"] == "login_locked"] == [5]
+    assert len({line["network"] for line in lines}) == 1
+    everything = str(said) + "".join(capfd.readouterr())
+    assert not [word for word in (WRONG, "山田", "127.0.0.1", "testclient") if word in everything]
 
 
 async def test_lock_ends_and_doubles_with_the_next_failure(registry: Registry) -> None:

@@ -74,6 +74,7 @@ async def test_a_mistake_of_ours_tells_nothing(client: httpx.AsyncClient, capfd:
     answer = await client.get("/wrong")
     assert (answer.status_code, answer.json()["code"]) == (500, "TDK-INTERNAL")
     assert "山田" not in answer.text + "".join(capfd.readouterr())
+    assert len(answer.headers["trace-id"]) == 32
 
 
 @pytest.mark.parametrize(("path", "code"), [("/nothing", "TDK-NOT-FOUND"), ("/echo", "TDK-METHOD")])
@@ -127,6 +128,13 @@ async def test_the_trace_of_a_request_reaches_what_it_does(client: httpx.AsyncCl
     made = await client.post("/echo", json={"text": "a"}, headers={"traceparent": "rubbish"})
     assert made.json()["trace"] != "rubbish"
     assert made.headers["trace-id"] in made.json()["trace"]
+
+
+@pytest.mark.parametrize("path", ["/refused", "/away", "/wrong", "/nowhere", "/health/ready"])
+async def test_no_answer_is_kept_framed_or_run_by_a_browser(client: httpx.AsyncClient, path: str) -> None:
+    headers = (await client.get(path)).headers
+    assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert (headers["cache-control"], headers["x-content-type-options"]) == ("no-store", "nosniff")
 
 
 async def test_health_says_away_with_503(client: httpx.AsyncClient) -> None:
