@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from services.storage import rules
 from services.storage.contents import ContentGone, Contents, Holding, Opened, zipped
-from services.storage.mailbox import Mailbox, refuse_if_gone
+from services.storage.mailbox import REFUSED, Mailbox, refuse_if_gone
 from todoke.events import Part
 from todoke.relay.access import Access
 from todoke.relay.manifest import Manifest
@@ -80,7 +80,7 @@ class By(BaseModel):
 
 
 class AccessItem(BaseModel):
-    """One fetch: `files/1`, `files/2` …, or `zip`."""
+    """One fetch: `files/1`, `files/2` … or `zip`; `refused/zip` and so on for one that was refused (own side only)."""
 
     what: str
     at: datetime
@@ -182,7 +182,16 @@ class Desk:
         """Who fetched what, and when."""
         holding = await self._mailbox.find(caller, message_id)
         rows = await self._mailbox.accesses(caller, holding)
-        return Accesses(items=[_access_item(row, caller.office) for row in rows])
+        seen = [row for row in rows if row["office"] == caller.office or not row["what"].startswith(REFUSED)]
+        return Accesses(items=[_access_item(row, caller.office) for row in seen])
+
+    async def permit(self, access: Access, caller: Caller, message_id: str, number: str | None) -> None:
+        """Let the caller fetch a file, or all of them (None). Who may not is written down. Raises `Problem` 403."""
+        try:
+            access.require(caller, "fetch")
+        except Problem:
+            await self._mailbox.note_refusal(caller, message_id, number)
+            raise
 
     async def _read(self, caller: Caller, holding: Holding, parts: Sequence[Part], manifest: Manifest) -> list[Opened]:
         """The files, also when the object was rewritten under another key since the message was looked up.
@@ -293,13 +302,13 @@ def router(access: Access, desk: Desk) -> APIRouter:
         summary="One file, byte for byte",
     )
     async def get_file(message_id: str, n: str, request: Request, caller: fetching) -> Response:
-        access.require(caller, "fetch")
+        await desk.permit(access, caller, message_id, n)
         async with access.rates.fetching(caller.office):
             return await desk.file(caller, message_id, n, request)
 
     @routes.get("/zip", response_class=Response, responses=_ZIP, summary="All files in one ZIP")
     async def get_zip(message_id: str, caller: fetching) -> Response:
-        access.require(caller, "fetch")
+        await desk.permit(access, caller, message_id, None)
         async with access.rates.fetching(caller.office):
             return await desk.zip(caller, message_id)
 

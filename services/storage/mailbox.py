@@ -1,5 +1,6 @@
 """What requests do to the rows of a message: find it, note who gets content, receive it, take it back."""
 
+import contextlib
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable
@@ -26,6 +27,9 @@ FOUND_SECONDS_MAX = 5.0
 
 FOUND_MAX = 1000
 """So many found messages are remembered, a few kilobytes each."""
+
+REFUSED = "refused/"
+"""Begins the entry of the access log for what was asked for and not given."""
 
 _UUID_VERSION = 7
 
@@ -104,16 +108,7 @@ class Mailbox:
         """
         self._ports.crash.reach("storage.fetch.before-log")
         async with self._database.api(caller.office) as tx:
-            access = {
-                "message_id": holding.message_id,
-                "access_id": self._ports.ids.uuid7(),
-                "sender": holding.sender,
-                "recipient": holding.recipient,
-                "office": caller.office,
-                "user_id": caller.user_id,
-                "what": what,
-                "at": tx.now,
-            }
+            access = self._access(caller, holding, what, tx.now)
             if caller.office == holding.sender:
                 end = await self._sql.end_of(tx.db, message_id=holding.message_id)
                 refuse_if_gone(sender=True, status=None, recalled_at=None, erased=bool(end and end["erased"]))
@@ -121,6 +116,31 @@ class Mailbox:
             else:
                 await self._note_recipient(tx, caller, holding, access)
         self._ports.crash.reach("storage.fetch.after-log")
+
+    async def note_refusal(self, caller: Caller, message_id: str, number: str | None) -> None:
+        """Write down that somebody of this office asked for a file, or for all (None), without the right to it.
+
+        Of what is not there for the office nothing is written.
+        """
+        with contextlib.suppress(Problem):
+            holding = await self.look(caller, _uuid7(message_id))
+            if holding is not None:
+                what = "zip" if number is None else f"files/{holding.part(number).ordinal}"
+                async with self._database.api(caller.office) as tx:
+                    await self._sql.log_access(tx.db, **self._access(caller, holding, REFUSED + what, tx.now))
+
+    def _access(self, caller: Caller, holding: Holding, what: str, at: datetime) -> dict[str, Any]:
+        """A row of the access log."""
+        return {
+            "message_id": holding.message_id,
+            "access_id": self._ports.ids.uuid7(),
+            "sender": holding.sender,
+            "recipient": holding.recipient,
+            "office": caller.office,
+            "user_id": caller.user_id,
+            "what": what,
+            "at": at,
+        }
 
     async def _note_recipient(self, tx: Tx, caller: Caller, holding: Holding, access: dict[str, Any]) -> None:
         delivery = await self._sql.lock_content(tx.db, message_id=holding.message_id)

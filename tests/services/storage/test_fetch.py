@@ -226,6 +226,20 @@ async def test_who_may_not_fetch(storage: Stage, sent: Any, office: Callable[...
         assert (await office(RECIPIENT, **claims).get(f"{sent.url}/zip")).status_code == answer.status_code
 
 
+async def test_who_asked_without_the_right_to_it_is_written_down_for_the_own_side(
+    sent: Any, office: Callable[..., Any]
+) -> None:
+    viewer = office(RECIPIENT, user="c-viewer", roles=["viewer"])
+    for path in ("files/2", "zip", "files/99", "files/x"):
+        assert (await viewer.get(f"{sent.url}/{path}")).status_code == 403
+    stranger = office(STRANGER, user="c-stranger", roles=["viewer"])
+    assert (await stranger.get(f"{sent.url}/files/2")).status_code == 403
+    mine = (await viewer.get(f"{sent.url}/accesses")).json()["items"]
+    by = {"office": RECIPIENT, "user": "c-viewer"}
+    assert [(item["what"], item["by"]) for item in mine] == [("refused/files/2", by), ("refused/zip", by)]
+    assert (await office(SENDER).get(f"{sent.url}/accesses")).json()["items"] == []
+
+
 async def test_damaged_content_is_never_handed_out_nor_opened(
     storage: Stage, sent: Any, office: Callable[..., Any]
 ) -> None:
