@@ -10,7 +10,7 @@ from fastapi import Request
 
 from services.portal.rules import Origin
 from todoke.relay.problem import Problem
-from todoke.relay.upload import UploadedFile
+from todoke.relay.upload import MULTIPART, UploadedFile
 
 CSRF_FIELD = "_form"
 CSRF_HEADER = "todoke-form"
@@ -81,6 +81,11 @@ class Posted:
 
     form: Form
     files: tuple[UploadedFile, ...]
+
+
+def has_files(request: Request) -> bool:
+    """Whether a form comes with fields for files."""
+    return request.headers.get("content-type", "").startswith(MULTIPART)
 
 
 async def read_form(request: Request) -> Form:

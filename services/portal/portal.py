@@ -4,14 +4,25 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
 from services.portal.apis import Api, SessionSlot
 from services.portal.console import Operator
-from services.portal.forms import CSRF_FIELD, CSRF_HEADER, FIELDS_BYTES_MAX, Csrf, Form, NotOurForm, Posted, read_form
+from services.portal.forms import (
+    CSRF_FIELD,
+    CSRF_HEADER,
+    FIELDS_BYTES_MAX,
+    FIELDS_MAX,
+    Csrf,
+    Form,
+    NotOurForm,
+    Posted,
+    has_files,
+    read_form,
+)
 from services.portal.frame import Frame, Frames, plain_frame
 from services.portal.kept import Likings, Memos, Searches
 from services.portal.late import LateForms
@@ -20,11 +31,12 @@ from services.portal.pages import Assets, Pages
 from services.portal.routes import Elsewhere, Forbidden, screen_route
 from services.portal.rules import place_within
 from services.portal.troubles import Troubles
+from services.portal.unpacking import FILES_MAX, ZIP_BYTES_MAX
 from services.portal.visitors import Visitor, Visitors
 from services.portal.websessions import Held, Kind, Owner, WebSession, WebSessions
 from todoke.client import ClientError, NotLoggedIn, Unreachable
 from todoke.relay.clock import Clock, Ids
-from todoke.relay.limits import Limits
+from todoke.relay.limits import MEBIBYTE, Limits
 from todoke.relay.network import Networks
 from todoke.relay.passing import PassingBody
 from todoke.relay.postgres import Database
@@ -94,8 +106,8 @@ class Portal:
     secure: bool
     log: "FilteringBoundLogger"
     forms: dict[str, str] = field(default_factory=dict)
-    """Path that a form is sent to → the page that shows the form again with what was typed, after a session that had
-    ended (S-00.8): the page looks it up by `late_form`."""
+    """Path of the route that a form is sent to → that of the page which shows the form again with what was typed, after
+    a session that had ended (S-00.8): the page looks it up by `late_form`. Both as templates with the same parts."""
 
     @property
     def troubles(self) -> Troubles:
@@ -220,9 +232,7 @@ class Portal:
         return form
 
     @contextlib.asynccontextmanager
-    async def upload(
-        self, request: Request, *, files_max: int, file_bytes_max: int, bytes_max: int, fields_max: int = 100
-    ) -> AsyncIterator[Posted]:
+    async def upload(self, request: Request) -> AsyncIterator[Posted]:
         """A form with files, held in memory until the block ends; its route says `openapi_extra=UPLOAD`.
 
         Raises:
@@ -230,10 +240,10 @@ class Portal:
             Problem: 400, 408, 413, 415, 503 as every upload.
         """
         form = UploadForm.page(
-            files_max=files_max,
-            file_bytes_max=file_bytes_max,
-            bytes_max=bytes_max,
-            fields_max=fields_max,
+            files_max=FILES_MAX,
+            file_bytes_max=ZIP_BYTES_MAX,
+            bytes_max=ZIP_BYTES_MAX + MEBIBYTE,
+            fields_max=FIELDS_MAX,
             fields_bytes_max=FIELDS_BYTES_MAX,
         )
         budget = process_budget(self.limits.bytes_in_flight_max)
@@ -330,10 +340,11 @@ class Portal:
 
         What was typed into a form that came too late is kept for the one whose session it was.
         """
-        page = self.forms.get(request.url.path) if request.method == "POST" else None
+        page = self.forms.get(request.scope["route"].path) if request.method == "POST" else None
         late = await self._kept_late(request, web) if page is not None and web is not None else None
-        if late is not None:
-            wanted = f"{page}?{LATE}={late}"
+        if page is not None and late is not None:
+            parts = {name: quote(str(value), safe="") for name, value in request.path_params.items()}
+            wanted = f"{page.format(**parts)}?{LATE}={late}"
         elif request.method == "GET":
             wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         else:
@@ -343,10 +354,12 @@ class Portal:
     async def _kept_late(self, request: Request, web: WebSession) -> UUID | None:
         """The proof of a session is good after its end too: a form without it is none of its owner's."""
         try:
-            form = await self.form(request, web.kind)
+            if not has_files(request):
+                return await self.late.keep(web.owner, await self.form(request, web.kind))
+            async with self.upload(request) as posted:  # a browser cannot show chosen files again: they are not kept
+                return await self.late.keep(web.owner, posted.form)
         except (NotOurForm, Problem):
             return None
-        return await self.late.keep(web.owner, form)
 
     def browser_of(self, request: Request) -> str | None:
         """The browser's address, as far as we believe it."""

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from services.portal.forms import FIELDS_MAX, Form
+from services.portal.forms import Form, has_files
 from services.portal.grouping import Dropped
 from services.portal.portal import Portal
-from services.portal.unpacking import FILES_MAX, ZIP_BYTES_MAX
-from todoke.relay.limits import MEBIBYTE
-from todoke.relay.upload import MULTIPART
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +25,8 @@ async def chosen(portal: Portal, request: Request) -> AsyncIterator[Chosen]:
 
     A dialog's form has no file field and comes as plain fields. Raises `NotOurForm`, `Problem`.
     """
-    if not request.headers.get("content-type", "").startswith(MULTIPART):
+    if not has_files(request):
         yield Chosen(await portal.form(request), ())
         return
-    async with portal.upload(
-        request,
-        files_max=FILES_MAX,
-        file_bytes_max=ZIP_BYTES_MAX,
-        bytes_max=ZIP_BYTES_MAX + MEBIBYTE,
-        fields_max=FIELDS_MAX,
-    ) as posted:
+    async with portal.upload(request) as posted:
         yield Chosen(posted.form, tuple(Dropped.of(file.name, file.data) for file in posted.files))

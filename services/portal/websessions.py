@@ -41,8 +41,9 @@ _store = queries("services.portal")
 class Held(BaseModel):
     """What belongs to a session and nobody else's business: tokens, and what the next page has to know.
 
-    `step_token` and `typed_id` belong to the first half of a login, `wanted` is the page to go to after it;
-    `session` is the API's; `operator_token` that of an operator. `failed_logins_at` are failures before this login.
+    `step_token` and `typed_id` belong to the first half of a login; `wanted` is the page to go to after it, and after
+    the passwords that must be changed first. `session` is the API's; `operator_token` that of an operator.
+    `failed_logins_at` are failures before this login.
     """
 
     model_config = ConfigDict(frozen=True)

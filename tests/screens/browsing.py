@@ -163,6 +163,12 @@ def proof_of(text: str) -> str:
 def type_login(page: Page, office: Office) -> None:
     """Both steps of the login, typed."""
     page.goto("/login")
+    type_steps(page, office)
+    page.locator("main[data-screen=S-10]").wait_for()
+
+
+def type_steps(page: Page, office: Office) -> None:
+    """Both steps, where the page is."""
     page.get_by_label("ユーザID").fill(office.c_id)
     page.get_by_label("パスワード").fill(office.c_password)
     page.get_by_role("button", name="ログイン").click()
@@ -170,7 +176,6 @@ def type_login(page: Page, office: Office) -> None:
     page.get_by_label("ユーザID").fill(office.kj_id)
     page.get_by_label("パスワード").fill(office.kj_password)
     page.get_by_role("button", name="ログイン").click()
-    page.locator("main[data-screen=S-10]").wait_for()
 
 
 def violations(page: Page) -> list[str]:

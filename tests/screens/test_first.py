@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.screens.browsing import Desk, Office
+from tests.screens.browsing import Desk, Office, type_steps
 from tests.screens.conftest import PASSWORD_DAYS, PageOf
 from tests.screens.rules import fits
 
@@ -25,13 +25,7 @@ def newcomer(desk: Desk) -> Iterator[Office]:
 
 def log_in(page: Page, office: Office) -> None:
     page.goto("/login")
-    page.get_by_label("ユーザID").fill(office.c_id)
-    page.get_by_label("パスワード").fill(office.c_password)
-    page.get_by_role("button", name="ログイン").click()
-    page.get_by_role("heading", name="事業所ユーザログイン").wait_for()
-    page.get_by_label("ユーザID").fill(office.kj_id)
-    page.get_by_label("パスワード").fill(office.kj_password)
-    page.get_by_role("button", name="ログイン").click()
+    type_steps(page, office)
 
 
 def decide(page: Page, old: str, new: str, again: str | None = None) -> None:

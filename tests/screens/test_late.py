@@ -16,8 +16,10 @@ from tests.screens.operating import Operators
 from tests.screens.rules import fits
 from tests.screens.test_usage import site_of
 from todoke.client import Client
+from todoke.client.ops_shapes import NewNotice, Word
 
 MINUTES = 60_000
+SETTLED = "9970100216"
 TOLD = "ログインが切れる前に入力したものです。"
 
 
@@ -176,6 +178,44 @@ def test_s00_8_a_session_that_was_ended_elsewhere_loses_nothing_either(page_of: 
         sites.again(page, form.kind)
         form.is_there(page)
         assert other.own_office().application is None
+
+
+@pytest.mark.parametrize("js", [True, False], ids=["left-alone", "sent-too-late"])
+@pytest.mark.parametrize("asked", ["suspend", "letter", "withdraw"])
+def test_s00_8_why_an_operator_does_something_is_not_typed_twice(
+    page_of: PageOf, sites: Sites, operators: Operators, asked: str, *, js: bool
+) -> None:
+    """Nothing was done by the form that came too late: no letter was made, nobody was suspended, nothing withdrawn."""
+    place, panel, summary, button = {
+        "suspend": (f"/operator/offices/{SETTLED}", "登録されている内容", "休止する", "休止する"),
+        "letter": (f"/operator/offices/{sites.office.number}", "電子請求登録結果", "作り直す", "作り直して取り出す"),
+        "withdraw": (_notice_of(operators), "取り下げ", "取り下げる", "取り下げる"),
+    }[asked]
+    page = page_of(js=js)
+    sites.log_in(page, "operator")
+    expect(page.locator("main")).not_to_have_attribute("data-screen", "S-70")
+    if js:
+        page.clock.install()
+    page.goto(sites.desk.product.demo["operator"]["url"] + place)
+    form = page.get_by_role("region", name=panel)
+    form.get_by_text(summary).first.click()
+    test_console.say_why(page, panel)
+    idle(page, sites.desk, "operator")
+    if js:
+        page.clock.fast_forward(31 * MINUTES)
+    else:
+        form.get_by_role("button", name=button).click()
+    sites.again(page, "operator")
+    expect(page.get_by_text(TOLD)).to_be_visible()
+    expect(form.get_by_label("理由").locator("visible=true")).to_have_value("画面の試験")
+    expect(form.get_by_label("チケット番号").locator("visible=true")).to_have_value("OPS-74")
+    expect(form.get_by_role("button", name=button)).to_be_visible()
+
+
+def _notice_of(operators: Operators) -> str:
+    notice = NewNotice(title="点検のお知らせ", text="点検をします。")
+    made = operators.client.publish_notice(operators.token, notice, Word(reason="画面の試験", ticket="OPS-8"))
+    return f"/operator/notices/{made.id}"
 
 
 def test_s00_8_another_login_in_the_same_browser_sees_nothing_of_it(desk: Desk, sites: Sites) -> None:

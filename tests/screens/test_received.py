@@ -387,7 +387,7 @@ def test_s12_row_heights_are_kept_per_person(page_of: PageOf, post: Post, axe: A
         page.get_by_text("ふつう").click()
 
 
-def test_s12_who_may_only_look_has_no_way_to_a_file(
+def test_s00_9_s12_who_may_only_look_has_no_way_to_a_file(
     page_of: PageOf, desk: Desk, post: Post, axe: Axe, shot: Shot
 ) -> None:
     message_id = post.results()
@@ -406,3 +406,7 @@ def test_s12_who_may_only_look_has_no_way_to_a_file(
     fits(page)
     shot(page, "S-39-not-allowed")
     assert post.office(MANAGER).message(message_id).opened_at is None
+    [entry] = post.office(MANAGER).accesses(message_id)
+    assert entry.what == "refused/files/1"
+    assert entry.by is not None
+    assert entry.by.user == "c9000000022"

@@ -30,7 +30,7 @@ def router(portal: Portal) -> APIRouter:
         asked = blank(kind, office) if late is None else read(late)
         if not (state.may_renew if asked.kind == "renewal" else state.may_apply):
             return go(USAGE)  # it says what may be done, and from when
-        return _page(portal, visitor, office, asked, late=late is not None)
+        return _page(portal, visitor, office, asked, late=late is not None, typed=late is not None)
 
     @screens.post(APPLY)
     async def confirm(request: Request, visitor: Annotated[Visitor, Depends(portal.usage_visitor())]) -> Response:
@@ -83,6 +83,7 @@ def _page(
     *,
     sure: bool = False,
     late: bool = False,
+    typed: bool = True,
 ) -> Response:
     return portal.bare_page(
         "usage_apply.html",
@@ -96,4 +97,5 @@ def _page(
         mistakes=mistakes or [],
         sure=sure,
         late=late,
+        typed=typed,
     )

@@ -57,6 +57,7 @@ Action = Callable[[Desk, Item, Form, str], Awaitable[Done]]
 def router(portal: Portal, making: Making) -> APIRouter:
     """新規作成."""
     screens = portal.router()
+    portal.forms.update({f"/compose/{{draft}}/{{action}}{word}": "/compose/{draft}" for word in ("", "/{word}")})
 
     @screens.get("/compose")
     async def new(request: Request, visitor: Annotated[Visitor, Depends(portal.visitor(*_SENDERS))]) -> Response:
@@ -68,6 +69,9 @@ def router(portal: Portal, making: Making) -> APIRouter:
         request: Request, draft: UUID, visitor: Annotated[Visitor, Depends(portal.visitor(*_SENDERS))]
     ) -> Response:
         desk = _desk(portal, making, visitor, draft)
+        late = await portal.late_form(visitor, request)
+        if late is not None:
+            return await _saved_late(desk, late)
         item = await making.drafts.get(desk.clerk, draft)
         if item is None:
             raise NotThere
@@ -188,6 +192,18 @@ async def _kept(desk: Desk, action: str, written: Written, form: Form) -> Item:
     if action in ("mine", "undo"):
         return await drafts.overwrite(desk.clerk, written)
     return await drafts.save(desk.clerk, written)
+
+
+async def _saved_late(desk: Desk, form: Form) -> Response:
+    """What was typed before the login is kept as if the session had lasted; no button is pressed again."""
+    written = _written(desk, form)
+    try:
+        await desk.making.drafts.save(desk.clerk, written)
+    except SavedBefore as late:
+        return await _both(desk, written, late.name)
+    except Moved:
+        return await _moved(desk)
+    return go(place(desk.path, told="late-saved"))
 
 
 def _written(desk: Desk, form: Form) -> Written:

@@ -48,7 +48,9 @@ class ConsoleForm(Generic[F]):
         @screens.get(self.place)
         async def form(request: Request, operator: Annotated[Operator, Depends(self.portal.operator())]) -> Response:
             late = await self.portal.late_form(operator, request)
-            return await self.page(operator, self.blank() if late is None else self.read(late), late=late is not None)
+            if late is None:
+                return await self.page(operator, self.blank(), typed=False)
+            return await self.page(operator, self.read(late), late=True)
 
         @screens.post(self.place)
         async def confirm(request: Request, operator: Annotated[Operator, Depends(self.portal.operator())]) -> Response:
@@ -67,8 +69,12 @@ class ConsoleForm(Generic[F]):
         *,
         sure: bool = False,
         late: bool = False,
+        typed: bool = True,
     ) -> Response:
-        """The form with its mistakes; once it is `sure`, what will be carried out. `late`: it is shown again."""
+        """The form with its mistakes; once it is `sure`, what will be carried out.
+
+        `late`: it came after a session had ended, and is shown again. `typed`: somebody filled it in.
+        """
         return self.portal.console_page(
             operator,
             self.template,
@@ -80,5 +86,6 @@ class ConsoleForm(Generic[F]):
             mistakes=mistakes or [],
             sure=sure,
             late=late,
+            typed=typed,
             **await self.values(operator),
         )

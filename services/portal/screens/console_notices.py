@@ -20,6 +20,7 @@ from todoke.client import ApiError
 from todoke.client.ops_shapes import Word
 
 NOTICES = f"{CONSOLE}/notices"
+WITHDRAW = f"{NOTICES}/{{notice}}/withdraw"
 PAGE = 50
 
 DONE = {"published": "S-PUBLISHED", "withdrawn": "S-WITHDRAWN"}
@@ -95,15 +96,20 @@ def _add_form(screens: APIRouter, portal: Portal) -> None:
 
 
 def _add_one(screens: APIRouter, portal: Portal) -> None:
+    portal.forms[WITHDRAW] = WITHDRAW
+
     @screens.get(f"{NOTICES}/{{notice}}")
     async def one(notice: UUID, operator: Annotated[Operator, Depends(portal.operator())]) -> Response:
         return await _notice_page(portal, operator, notice)
 
-    @screens.post(f"{NOTICES}/{{notice}}/withdraw")
+    @screens.post(WITHDRAW)
     async def withdraw(
         notice: UUID, request: Request, operator: Annotated[Operator, Depends(portal.operator())]
     ) -> Response:
-        word = word_of(await portal.form(request, "operator"))
+        form = await portal.form(request, "operator")
+        word = word_of(form)
+        if form.text("back"):
+            return await _notice_page(portal, operator, notice, word, late=True)
         wrong = lacking(word)
         if wrong is None:
             try:
@@ -114,15 +120,25 @@ def _add_one(screens: APIRouter, portal: Portal) -> None:
                 return go(f"{NOTICES}?done=withdrawn")
         return await _notice_page(portal, operator, notice, word, wrong)
 
-    @screens.get(f"{NOTICES}/{{notice}}/withdraw")
-    async def withdrawing(notice: UUID, operator: Annotated[Operator, Depends(portal.operator())]) -> Response:
+    @screens.get(WITHDRAW)
+    async def withdrawing(
+        notice: UUID, request: Request, operator: Annotated[Operator, Depends(portal.operator())]
+    ) -> Response:
         """Where a refused form stood, asked for again: after a login, or from the bar of addresses."""
-        del operator
-        return go(f"{NOTICES}/{notice}")
+        late = await portal.late_form(operator, request)
+        if late is None:
+            return go(f"{NOTICES}/{notice}")
+        return await _notice_page(portal, operator, notice, word_of(late), late=True)
 
 
 async def _notice_page(
-    portal: Portal, operator: Operator, notice: UUID, word: Word | None = None, wrong: Sentence | None = None
+    portal: Portal,
+    operator: Operator,
+    notice: UUID,
+    word: Word | None = None,
+    wrong: Sentence | None = None,
+    *,
+    late: bool = False,
 ) -> Response:
     found = await operator.client.operator_notice(operator.token, notice)
     return portal.console_page(
@@ -135,4 +151,5 @@ async def _notice_page(
         notice=found,
         word=word,
         wrong=wrong,
+        late=late,
     )

@@ -16,6 +16,8 @@ from services.portal.wording import Sentence, say
 from todoke.client import ApiError
 from todoke.client.ops_shapes import OfficePage, Word
 
+LETTER, CHANGE = f"{OFFICES}/{{number}}/letter", f"{OFFICES}/{{number}}/{{act}}"
+
 PAGE = 50
 WAITING_MAX = 200
 ENDING_DAYS = 60
@@ -29,6 +31,7 @@ Act = Callable[[Operator, str, Form, Word], Awaitable[object]]
 def router(portal: Portal) -> APIRouter:
     """The list, one office, and the changes."""
     screens = portal.router("operator")
+    portal.forms.update({LETTER: LETTER, CHANGE: CHANGE})
     _add_list(screens, portal)
     _add_office(screens, portal)
     _add_letter(screens, portal)
@@ -81,7 +84,7 @@ def _add_office(screens: APIRouter, portal: Portal) -> None:
 
 
 def _add_letter(screens: APIRouter, portal: Portal) -> None:
-    @screens.post(f"{OFFICES}/{{number}}/letter")
+    @screens.post(LETTER)
     async def letter(
         number: str, request: Request, operator: Annotated[Operator, Depends(portal.operator())]
     ) -> Response:
@@ -89,6 +92,8 @@ def _add_letter(screens: APIRouter, portal: Portal) -> None:
         form = await portal.form(request, "operator")
         word, day = word_of(form), form.text("issued_on").strip()
         found = await operator.client.operator_office(operator.token, number)
+        if form.text("back"):
+            return _shown_again(portal, operator, found, "letter", form)
         if _made_at(found) != form.text("made"):
             told = say("E-127")
             return office_page(portal, operator, found, told=told, asked="letter", word=word, issued_on=day, status=409)
@@ -106,13 +111,16 @@ def _add_letter(screens: APIRouter, portal: Portal) -> None:
 
 
 def _add_changes(screens: APIRouter, portal: Portal) -> None:
-    @screens.post(f"{OFFICES}/{{number}}/{{act}}")
+    @screens.post(CHANGE)
     async def change(
         number: str, act: str, request: Request, operator: Annotated[Operator, Depends(portal.operator())]
     ) -> Response:
         form = await portal.form(request, "operator")
         if act not in ACTS:
             raise NotThere
+        if form.text("back"):
+            found = await operator.client.operator_office(operator.token, number)
+            return _shown_again(portal, operator, found, act, form)
         word, answer, (carry_out, done) = word_of(form), form.text("answer").strip(), ACTS[act]
         wrong = lacking(word) or (say("E-128") if act == "refuse" and not answer else None)
         if wrong is None:
@@ -126,17 +134,40 @@ def _add_changes(screens: APIRouter, portal: Portal) -> None:
         told = None if _offers(found, act) else wrong
         return office_page(portal, operator, found, told=told, asked=act, wrong=wrong, word=word, answer=answer)
 
-    @screens.get(f"{OFFICES}/{{number}}/{{act}}")
-    async def changing(number: str, act: str, operator: Annotated[Operator, Depends(portal.operator())]) -> Response:
+    @screens.get(CHANGE)
+    async def changing(
+        number: str, act: str, request: Request, operator: Annotated[Operator, Depends(portal.operator())]
+    ) -> Response:
         """Where a refused form stood, asked for again: after a login, or from the bar of addresses."""
-        del operator
         if act not in (*ACTS, "letter"):
             raise NotThere
-        return go(f"{OFFICES}/{quote(number, safe='')}")
+        late = await portal.late_form(operator, request)
+        if late is None:
+            return go(f"{OFFICES}/{quote(number, safe='')}")
+        found = await operator.client.operator_office(operator.token, number)
+        return _shown_again(portal, operator, found, act, late)
+
+
+def _shown_again(portal: Portal, operator: Operator, page: OfficePage, act: str, form: Form) -> Response:
+    """The office with a form as it was filled in before the login, unless what it is about was done meanwhile."""
+    if not _offers(page, act):
+        return office_page(portal, operator, page)
+    return office_page(
+        portal,
+        operator,
+        page,
+        told=say("S-LATE"),
+        asked=act,
+        word=word_of(form),
+        answer=form.text("answer").strip(),
+        issued_on=form.text("issued_on").strip(),
+    )
 
 
 def _offers(page: OfficePage, act: str) -> bool:
     """Whether the page has the form of this act, so that what is wrong can stand in it."""
+    if act == "letter":
+        return True
     if act in ("approve", "refuse"):
         return page.application is not None and page.application.state == "received"
     return page.facts.participation == ("suspended" if act == "resume" else "active")

@@ -130,7 +130,7 @@ async def _logged_in(portal: Portal, request: Request, web: WebSession, typed: s
     client = portal.api.client(slot, portal.browser_of(request))
     answer = await client.login_office(web.held.step_token, typed, password)
     response = go(web.held.wanted or "/")
-    held = Held(session=slot.session, failed_logins_at=answer.failed_logins_at)
+    held = Held(session=slot.session, failed_logins_at=answer.failed_logins_at, wanted=web.held.wanted)
     user = answer.user.id if answer.user else ""
     await portal.sessions.end(web.id)
     await portal.end_earlier(request)

@@ -54,13 +54,19 @@ def _add_passwords(screens: APIRouter, portal: Portal) -> None:
 
 
 def _add_mail(screens: APIRouter, portal: Portal) -> None:
+    portal.forms[MAIL] = MAIL
+
     @screens.get(MAIL)
-    async def mail(visitor: Annotated[Visitor, Depends(portal.visitor())]) -> Response:
-        return _page(portal, visitor, "first_mail.html", typed="", wrong=None)
+    async def mail(request: Request, visitor: Annotated[Visitor, Depends(portal.visitor())]) -> Response:
+        late = await portal.late_form(visitor, request)
+        return _mail_page(portal, visitor, late.text("address") if late else "", late=late is not None)
 
     @screens.post(MAIL)
     async def keep_mail(request: Request, visitor: Annotated[Visitor, Depends(portal.visitor())]) -> Response:
-        address = (await portal.form(request)).text("address").strip()
+        form = await portal.form(request)
+        address = form.text("address").strip()
+        if form.text("back"):
+            return _mail_page(portal, visitor, address, late=True)
         if address:
             try:
                 known = await visitor.client.notifications()
@@ -71,7 +77,7 @@ def _add_mail(screens: APIRouter, portal: Portal) -> None:
             except ApiError as refused:
                 if refused.code != "TDK-MAIL-ADDRESS":
                     raise
-                return _page(portal, visitor, "first_mail.html", 422, typed=address, wrong=of_refusal(refused))
+                return _mail_page(portal, visitor, address, of_refusal(refused))
         return go(CONTACT)
 
 
@@ -83,9 +89,14 @@ def _add_contact(screens: APIRouter, portal: Portal) -> None:
 
     @screens.post(CONTACT)
     async def confirm(request: Request, visitor: Annotated[Visitor, Depends(portal.visitor())]) -> Response:
-        del visitor
         await portal.form(request)
-        return go(READY)
+        return go(_wanted(visitor))
+
+
+def _wanted(visitor: Visitor) -> str:
+    """The page that was asked for before the login; the top page says that all is ready."""
+    wanted = visitor.web.held.wanted
+    return READY if wanted in ("", "/") else wanted
 
 
 def _password_page(portal: Portal, visitor: Visitor, wrong: Mapping[str, Sentence]) -> Response:
@@ -96,6 +107,12 @@ def _password_page(portal: Portal, visitor: Visitor, wrong: Mapping[str, Sentenc
     }[which]
     old = expired(visitor, which)
     return _page(portal, visitor, "first_password.html", 422 if wrong else 200, asked=asked, wrong=wrong, expired=old)
+
+
+def _mail_page(
+    portal: Portal, visitor: Visitor, typed: str, wrong: Sentence | None = None, *, late: bool = False
+) -> Response:
+    return _page(portal, visitor, "first_mail.html", 422 if wrong else 200, typed=typed, wrong=wrong, late=late)
 
 
 def _page(portal: Portal, visitor: Visitor, template: str, status: int = 200, **values: object) -> Response:

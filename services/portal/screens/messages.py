@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request, Response
 
 from services.portal.findings import shown_findings
+from services.portal.forms import Form
 from services.portal.kept import KeptMemo, Memo
 from services.portal.portal import Portal
 from services.portal.routes import go
@@ -16,6 +17,7 @@ from services.portal.wording import Sentence, say
 from todoke.client import ApiError
 from todoke.client.shapes import Message, Verdict
 
+MEMO = "/messages/{message_id}/memo"
 MEMO_CHARACTERS_MAX = 1000
 ASSIGNEE_CHARACTERS_MAX = 40
 
@@ -27,27 +29,27 @@ def router(portal: Portal) -> APIRouter:
     screens = portal.router()
     visitor_of = Annotated[Visitor, Depends(portal.visitor())]
 
+    portal.forms[MEMO] = "/messages/{message_id}"
+
     @screens.get("/messages/{message_id}")
     async def message(request: Request, visitor: visitor_of, message_id: UUID) -> Response:
         item, memo = await asyncio.gather(
             visitor.client.message(message_id), portal.memos.of(visitor.office, message_id)
         )
-        return await _message_page(portal, visitor, request, item, memo)
+        late = await portal.late_form(visitor, request)
+        return await _message_page(portal, visitor, request, item, memo, late)
 
-    @screens.post("/messages/{message_id}/memo")
+    @screens.post(MEMO)
     async def write_memo(request: Request, visitor: visitor_of, message_id: UUID) -> Response:
         form = await portal.form(request)
         item = await visitor.client.message(message_id)
-        memo = Memo(
-            text=form.text("text")[:MEMO_CHARACTERS_MAX],
-            assignee=form.text("assignee").strip()[:ASSIGNEE_CHARACTERS_MAX],
-            writer=visitor.session.user.name if visitor.session.user else "",
-        )
-        version = form.text("version")
-        if await portal.memos.write(visitor.office, message_id, memo, int(version) if version.isdecimal() else 0):
+        may_write = not form.text("back")
+        if may_write and await portal.memos.write(
+            visitor.office, message_id, _memo_of(visitor, form), _version_of(form)
+        ):
             return go(f"/messages/{message_id}?said=saved")
         theirs = await portal.memos.of(visitor.office, message_id)
-        return await _message_page(portal, visitor, request, item, theirs, mine=memo)
+        return await _message_page(portal, visitor, request, item, theirs, form, refused=may_write)
 
     @screens.get("/messages/{message_id}/findings")
     async def findings(visitor: visitor_of, message_id: UUID, shown: str = "") -> Response:
@@ -73,6 +75,20 @@ def router(portal: Portal) -> APIRouter:
     return screens
 
 
+def _memo_of(visitor: Visitor, form: Form) -> Memo:
+    return Memo(
+        text=form.text("text")[:MEMO_CHARACTERS_MAX],
+        assignee=form.text("assignee").strip()[:ASSIGNEE_CHARACTERS_MAX],
+        writer=visitor.session.user.name if visitor.session.user else "",
+    )
+
+
+def _version_of(form: Form) -> int:
+    """Of the memo that the page showed."""
+    version = form.text("version")
+    return int(version) if version.isdecimal() else 0
+
+
 async def _verdict(visitor: Visitor, message_id: UUID) -> Verdict | None:
     """What was found; None while the check has not ended."""
     try:
@@ -89,21 +105,25 @@ async def _message_page(
     request: Request,
     item: Message,
     memo: KeptMemo,
+    form: Form | None = None,
     *,
-    mine: Memo | None = None,
+    refused: bool = False,
 ) -> Response:
-    told: Sentence | None = say("E-404", name=memo.memo.writer) if mine else None
+    """`form` is a memo that was not written: it came after a session had ended, or was `refused`."""
+    is_clash = form is not None and _version_of(form) != memo.version
+    told: Sentence | None = say("E-404", name=memo.memo.writer) if is_clash else None
     return await portal.page(
         visitor,
         "message.html",
         screen="S-13",
         title="メッセージ 詳細",
         here=_here(visitor, item),
-        status=409 if mine else 200,
+        status=409 if refused else 200,
         tab="content",
         item=item,
         memo=memo,
-        mine=mine or memo.memo,
+        mine=_memo_of(visitor, form) if form else memo.memo,
+        late=form is not None and not refused,
         told=told,
         said=request.query_params.get("said", ""),
         steps=_steps(visitor, item),

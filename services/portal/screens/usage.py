@@ -79,7 +79,7 @@ def _add_first(screens: APIRouter, portal: Portal) -> None:
         if not visitor.session.must_change:
             return go(USAGE)
         wrong = await changed_password(visitor, "office", form)
-        return _first_page(portal, visitor, wrong) if wrong else go(f"{USAGE}?told=ready")
+        return _first_page(portal, visitor, wrong) if wrong else go(_after_first(visitor))
 
 
 def _add_state(screens: APIRouter, portal: Portal) -> None:
@@ -145,8 +145,14 @@ async def _logged_in(portal: Portal, request: Request, typed: str, password: str
     response = go(wanted)
     await portal.end_earlier(request, "usage")
     owner = Owner("usage", answer.office.number)
-    await portal.begin(response, owner, Held(session=slot.session), answer.refresh_expires_in)
+    await portal.begin(response, owner, Held(session=slot.session, wanted=wanted), answer.refresh_expires_in)
     return response
+
+
+def _after_first(visitor: Visitor) -> str:
+    """The page that was wanted before the password had to be changed; the first one says that all is ready."""
+    wanted = visitor.web.held.wanted
+    return f"{USAGE}?told=ready" if wanted in ("", USAGE) else wanted
 
 
 def _mistake(typed: str, password: str) -> Wrong | None:

@@ -5,12 +5,15 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from services.portal.forms import Form
 from services.portal.portal import Portal
 from services.portal.routes import NotThere, go
 from services.portal.visitors import Visitor
 from services.portal.wording import Sentence, of_refusal, say
 from todoke.client import ApiError
 from todoke.client.shapes import Message
+
+WITHDRAW = "/messages/{message_id}/withdraw"
 
 REASONS = (
     "送り先をまちがえた",
@@ -28,17 +31,22 @@ def router(portal: Portal) -> APIRouter:
     screens = portal.router()
     visitor_of = Annotated[Visitor, Depends(portal.visitor("admin", "staff"))]
 
-    @screens.get("/messages/{message_id}/withdraw")
-    async def ask(visitor: visitor_of, message_id: UUID) -> Response:
-        return await _page(portal, visitor, await _own(visitor, message_id))
+    portal.forms[WITHDRAW] = WITHDRAW
 
-    @screens.post("/messages/{message_id}/withdraw")
+    @screens.get(WITHDRAW)
+    async def ask(request: Request, visitor: visitor_of, message_id: UUID) -> Response:
+        item, late = await _own(visitor, message_id), await portal.late_form(visitor, request)
+        return await _page(portal, visitor, item, typed=_typed(late) if late else None)
+
+    @screens.post(WITHDRAW)
     async def withdraw(request: Request, visitor: visitor_of, message_id: UUID) -> Response:
         form = await portal.form(request)
-        chosen, more = form.text("reason"), form.text("more").strip()
+        chosen, more = typed = _typed(form)
+        if form.text("back"):
+            return await _page(portal, visitor, await _own(visitor, message_id), typed=typed)
         if chosen not in REASONS or (chosen == REASONS[-1] and not more):
             item = await _own(visitor, message_id)
-            return await _page(portal, visitor, item, wrong=say("E-414"), typed=(chosen, more), status=422)
+            return await _page(portal, visitor, item, wrong=say("E-414"), typed=typed, status=422)
         reason = more if chosen == REASONS[-1] else f"{chosen} {more}".strip()
         try:
             taken = await visitor.client.recall(message_id, reason[:REASON_CHARACTERS_MAX])
@@ -52,6 +60,11 @@ def router(portal: Portal) -> APIRouter:
         return go("/sent?said=" + ("recalled" if taken.status == "recalled" else "recalling"))
 
     return screens
+
+
+def _typed(form: Form) -> tuple[str, str]:
+    """The reason that was chosen, and the words beside it."""
+    return form.text("reason"), form.text("more").strip()
 
 
 async def _own(visitor: Visitor, message_id: UUID) -> Message:
@@ -69,9 +82,10 @@ async def _page(
     *,
     told: Sentence | None = None,
     wrong: Sentence | None = None,
-    typed: tuple[str, str] = ("", ""),
+    typed: tuple[str, str] | None = None,
     status: int = 200,
 ) -> Response:
+    """Asks once more when nothing is `wrong` with what was `typed`: it came after a session had ended."""
     return await portal.page(
         visitor,
         "withdraw.html",
@@ -83,6 +97,7 @@ async def _page(
         may=item.status in ON_ITS_WAY,
         told=told,
         wrong=wrong,
-        typed=typed,
+        typed=typed or ("", ""),
+        was_typed=typed is not None,
         reasons=REASONS,
     )

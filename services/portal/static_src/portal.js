@@ -131,11 +131,18 @@
       return later(Math.min(30, seconds + 1));
     }
     function over() {
-      /* Whoever keeps drafts does so before this, every 20 seconds. A form with data-late is sent to the page that shows
-         it again: that keeps what was typed until the same person has logged in. */
-      const form = document.querySelector("form[data-late]");
-      if (form && !form.dataset.sending) return send(form);
+      /* Whoever keeps drafts does so before this, every 20 seconds. A form with data-late in which something was
+         typed is sent to the page that shows it again: that keeps it until the same person has logged in. */
+      const form = all("form[data-late]").find((each) => !each.dataset.sending && isTyped(each));
+      if (form) return send(form);
       location.assign(`${site}/login?ended=1&next=${encodeURIComponent(location.pathname + location.search)}`);
+    }
+    function isTyped(form) {
+      const changed = (box) =>
+        box.type === "radio" || box.type === "checkbox"
+          ? box.checked !== box.defaultChecked
+          : "defaultValue" in box && box.value !== box.defaultValue;
+      return "typed" in form.dataset || [...form.elements].some(changed);
     }
     function send(form) {
       const back = Object.assign(document.createElement("input"), { type: "hidden", name: "back", value: "yes" });
