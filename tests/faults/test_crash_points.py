@@ -7,6 +7,7 @@ import asyncio
 import functools
 import signal
 from collections.abc import Mapping
+from uuid import UUID
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.faults.crashes import points
 from tests.faults.outside import Outside
 from tests.faults.stack import WORKERS, Stack
 from tests.faults.traffic import RECIPIENTS, SENDERS, Traffic, client_of, picture, recall_once_known, until
-from todoke.client import ApiError, Outgoing, Upload
+from todoke.client import ApiError, AsyncClient, Outgoing, Upload
 from todoke.client.shapes import MailTarget, NotificationSettings
 from todoke.relay.clock import CRASH_AT
 
@@ -238,16 +239,16 @@ async def let_the_registry_speak(stack: Stack) -> None:
 
 async def forget_timers(stack: Stack, service: str) -> None:
     """Its timers are due at once."""
-    await stack.fetch(f"DELETE FROM {service}.lease WHERE name LIKE 'timer/%' RETURNING 1")  # noqa: S608
+    await stack.fetch(f"DELETE FROM {service}.lease WHERE name LIKE 'timer/%' RETURNING 1")
 
 
 async def _leads_or_died(stack: Stack, name: str) -> bool:
     process = stack.processes[name]
-    rows = await stack.fetch(f"SELECT owner FROM {name}.lease WHERE name = 'relay'")  # noqa: S608
+    rows = await stack.fetch(f"SELECT owner FROM {name}.lease WHERE name = 'relay'")
     return process.poll() is not None or any(row["owner"].endswith(f"-{process.pid}") for row in rows)
 
 
-async def _has_status(client, message_id, status: str) -> bool:  # type: ignore[no-untyped-def]  # noqa: ANN001
+async def _has_status(client: AsyncClient, message_id: UUID, status: str) -> bool:
     try:
         return bool((await client.message(message_id)).status == status)
     except ApiError:

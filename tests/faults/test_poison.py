@@ -48,7 +48,7 @@ async def put_broken(stack: Stack, message_id: UUID, damage: str) -> None:
 async def state_of_hold(stack: Stack, service: str, message_id: UUID) -> str | None:
     """`held`, `retry`, `discard`, `released`, `discarded`, or None."""
     hold = f"{where_it_hears(service)}.hold"
-    rows = await stack.fetch(f"SELECT state FROM {hold} WHERE subject = $1", str(message_id))  # noqa: S608
+    rows = await stack.fetch(f"SELECT state FROM {hold} WHERE subject = $1", str(message_id))
     return str(rows[0]["state"]) if rows else None
 
 

@@ -31,9 +31,7 @@ async def state(stack: Stack) -> dict[str, str]:
         for row in names:
             if row["tablename"] in NO_STATE:
                 continue
-            text = await db.fetchval(
-                f"SELECT string_agg(r::text, E'\\n' ORDER BY r::text) FROM {row['name']} r"  # noqa: S608
-            )
+            text = await db.fetchval(f"SELECT string_agg(r::text, E'\\n' ORDER BY r::text) FROM {row['name']} r")
             found[row["name"]] = hashlib.sha256((text or "").encode()).hexdigest() if text else "empty"
     return found
 
@@ -42,7 +40,7 @@ async def heard(stack: Stack) -> dict[tuple[str, str, int], int]:
     """How far each service has heard each partition."""
     found: dict[tuple[str, str, int], int] = {}
     for service in WORKERS:
-        rows = await stack.fetch(f"SELECT topic, partition, next FROM {where_it_hears(service)}.consumer_offset")  # noqa: S608
+        rows = await stack.fetch(f"SELECT topic, partition, next FROM {where_it_hears(service)}.consumer_offset")
         found |= {(service, row["topic"], row["partition"]): row["next"] for row in rows}
     return found
 
@@ -50,7 +48,7 @@ async def heard(stack: Stack) -> dict[tuple[str, str, int], int]:
 async def nothing_waits(stack: Stack) -> bool:
     """Whether every outbox and every queue is empty."""
     for service in WORKERS:
-        if await stack.fetch(f"SELECT 1 FROM {service}.outbox LIMIT 1"):  # noqa: S608
+        if await stack.fetch(f"SELECT 1 FROM {service}.outbox LIMIT 1"):
             return False
     return not await stack.fetch("SELECT 1 FROM notification.delivery_queue WHERE finished_at IS NULL")
 
@@ -59,7 +57,7 @@ async def replay(stack: Stack, before: Mapping[tuple[str, str, int], int], **env
     """Every service forgets how far it has heard, and hears everything again."""
     for service in WORKERS:
         async with stack.database() as db:
-            await db.execute(f"DELETE FROM {where_it_hears(service)}.consumer_offset")  # noqa: S608
+            await db.execute(f"DELETE FROM {where_it_hears(service)}.consumer_offset")
         stack.start(service, **environment)
 
     async def caught_up() -> bool:
@@ -102,7 +100,7 @@ async def test_the_whole_log_heard_again_changes_nothing(stack: Stack, outside: 
     await replay(stack, offsets, TODOKE_DRIVER="bare")  # partitions side by side, not one after the other
     assert _differences(tables, await state(stack)) == {}
     for service in WORKERS:  # as after a kill: records one by one at first, then in batches
-        await stack.fetch(f"UPDATE {service}.running SET clean = false RETURNING 1")  # noqa: S608
+        await stack.fetch(f"UPDATE {service}.running SET clean = false RETURNING 1")
     await replay(stack, offsets)
     assert _differences(tables, await state(stack)) == {}
     assert (outside.mails, outside.calls) == told

@@ -57,9 +57,7 @@ async def test_nothing_accepted_is_lost_when_the_databases_are_older_than_the_lo
     await stack.until_ready()
     await until(lambda: same_lists(stack, before), "the same lists as before")
     for service in SAYERS[1:]:
-        [report] = await stack.fetch(
-            f"SELECT * FROM {service}.reconcile_report WHERE taken_back > 0"  # noqa: S608
-        )
+        [report] = await stack.fetch(f"SELECT * FROM {service}.reconcile_report WHERE taken_back > 0")
         assert (report["trigger"], report["compared"], report["unhealed"]) == ("start", "tail", 0), service
     async with client_of(stack, SENDERS[0]) as sender:
         assert await send(sender, "waits", SEQUENCE) == waiting
@@ -83,11 +81,9 @@ async def test_topics_made_anew_are_filled_again_and_nobody_hears_anything_twice
     start(stack, PROCESSES)
     await stack.until_ready()
     for service in SAYERS:
-        journal = await stack.fetch(f"SELECT count(*) FROM {service}.journal")  # noqa: S608
-        of_offices = await stack.fetch(f"SELECT count(*) FROM {service}.journal_office")  # noqa: S608
-        [report] = await stack.fetch(
-            f"SELECT * FROM {service}.reconcile_report ORDER BY published_again DESC LIMIT 1"  # noqa: S608
-        )
+        journal = await stack.fetch(f"SELECT count(*) FROM {service}.journal")
+        of_offices = await stack.fetch(f"SELECT count(*) FROM {service}.journal_office")
+        [report] = await stack.fetch(f"SELECT * FROM {service}.reconcile_report ORDER BY published_again DESC LIMIT 1")
         assert report["published_again"] == journal[0][0] + of_offices[0][0], service
     async with Traffic(stack, pause=0.3).flowing() as traffic:
         await traffic.until_collected(4)
@@ -132,7 +128,7 @@ async def rest(stack: Stack, but: tuple[str, ...] = ()) -> None:
 
 
 async def nothing_waits(stack: Stack) -> bool:
-    rows = [await stack.fetch(f"SELECT 1 FROM {service}.outbox LIMIT 1") for service in SAYERS]  # noqa: S608
+    rows = [await stack.fetch(f"SELECT 1 FROM {service}.outbox LIMIT 1") for service in SAYERS]
     return not any(rows)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -280,7 +281,7 @@ async def test_records_before_the_assignment_is_known_are_refused(topology: Topo
     assert await topology.effects() == []
 
 
-def _all_heard(topology: Topology, records: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _all_heard(topology: Topology, records: int) -> Callable[[], Awaitable[bool]]:
     async def check() -> bool:
         return bool(
             (await topology.fetch("SELECT coalesce(sum(next), 0) = $1 AS all FROM consumer_offset", records))[0]["all"]
@@ -289,7 +290,7 @@ def _all_heard(topology: Topology, records: int):  # type: ignore[no-untyped-def
     return check
 
 
-def _counted(topology: Topology, name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _counted(topology: Topology, name: str) -> Callable[[], Awaitable[bool]]:
     async def check() -> bool:
         return bool(topology.metrics.registry.get_sample_value(name, {"service": "storage"}))
 

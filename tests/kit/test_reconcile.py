@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.long]
 PARTITIONS = 3
 
 
-class Died(Exception):  # noqa: N818
+class Died(Exception):  # noqa: N818 (named for what happens)
     """The process ended here."""
 
 

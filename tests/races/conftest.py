@@ -87,7 +87,9 @@ class Counter:
             parts["f1"] = ("図.png", picture)
         answer = await self.webs[0].post("/v1/batches", files=parts, headers=self.token(SENDER))
         assert answer.status_code == 200, answer.text
-        return [one["message_id"] for one in answer.json()["results"]]
+        results = answer.json()["results"]
+        assert all(one.get("message_id") for one in results), results
+        return [one["message_id"] for one in results]
 
     async def listed(self, box: str, office: str, message_id: str, status: str) -> dict[str, Any]:
         """The message as an office sees it, once its list has this status."""

@@ -190,7 +190,7 @@ async def said(dsn: str, service: str, message_ids: Iterable[str]) -> dict[str, 
     told: dict[str, list[str]] = {one: [] for one in message_ids}
     rows = await fetch(
         dsn,
-        f"SELECT message_id::text AS id, type FROM {service}.journal WHERE message_id = ANY($1::uuid[]) ORDER BY seq",  # noqa: S608
+        f"SELECT message_id::text AS id, type FROM {service}.journal WHERE message_id = ANY($1::uuid[]) ORDER BY seq",
         list(told),
     )
     for row in rows:

@@ -106,7 +106,7 @@ async def test_sending_again_on_purpose_wins_beside_whoever_does_not_mean_it(cou
     message_ids = []
     for turn, files in enumerate(_sets(rounds, after=timedelta(days=30))):
 
-        async def send(meant: bool, files: Any = files, turn: int = turn) -> Any:  # noqa: FBT001
+        async def send(meant: bool, files: Any = files, turn: int = turn) -> Any:
             body = {"allow_resend": meant}
             return await counter.send(int(meant) + turn // 9, body, files, key=f"{run}-{turn}-{meant}")
 

@@ -211,11 +211,11 @@ async def _delivered(product: Whole, body: dict[str, Any], files: list[tuple[str
     """Send a message as soon as the offices are known, and wait until it has arrived."""
     async with product.client() as http:
         client = Client(http, product.token(SENDER))
-        while (answer := await client.send(body, files, key=str(body["text"]))).status_code != 202:  # noqa: ASYNC110
+        while (answer := await client.send(body, files, key=str(body["text"]))).status_code != 202:  # noqa: ASYNC110 (HTTP tells nobody)
             await asyncio.sleep(0.05)
         message_id = str(answer.json()["message_id"])
         path = f"/v1/messages/{message_id}"
-        while (await http.get(path, headers=client.headers)).json()["status"] != "delivered":  # noqa: ASYNC110
+        while (await http.get(path, headers=client.headers)).json()["status"] != "delivered":  # noqa: ASYNC110 (the same)
             await asyncio.sleep(0.05)
     return message_id
 

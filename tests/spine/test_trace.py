@@ -32,7 +32,7 @@ async def test_a_given_trace_is_in_every_record_of_its_message_and_in_the_log(pr
     db = await asyncpg.connect(settings.postgres.get_secret_value())
     try:
         for service in SERVICES:
-            rows = await db.fetch(f"SELECT traceparent FROM {service}.journal WHERE message_id = $1", message_id)  # noqa: S608
+            rows = await db.fetch(f"SELECT traceparent FROM {service}.journal WHERE message_id = $1", message_id)
             # The services behind the last one say nothing of a message, so they have no rows.
             assert {row["traceparent"] for row in rows} == ({TRACE} if service in ON_ITS_WAY else set()), service
         # Lists keep no trace: they keep the id of each event that made them, and its record has the trace.

@@ -24,7 +24,7 @@ SELECT count(*) FROM waiter WHERE pid IN (SELECT pid FROM behind_us) OR by && AR
 """How many wait for this connection, or behind one that does."""
 
 
-class Crash(Exception):  # noqa: N818
+class Crash(Exception):  # noqa: N818 (named for what happens)
     """The process ends here."""
 
 

@@ -146,7 +146,7 @@ def test_no_text_is_a_name_by_accident(text: str) -> None:
         ("", False),
     ],
 )
-def test_what_is_meant_as_a_data_file(name: str, meant: bool) -> None:  # noqa: FBT001 - an expectation
+def test_what_is_meant_as_a_data_file(name: str, meant: bool) -> None:
     assert careplan.looks_like_data_name(name) is meant
 
 

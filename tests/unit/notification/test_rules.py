@@ -49,7 +49,7 @@ def test_pauses_grow_and_end_after_days() -> None:
 @pytest.mark.parametrize(
     "address",
     [
-        "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",  # noqa: S104
+        "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",  # noqa: S104 (addresses nobody may be sent to)
         "255.255.255.255", "192.0.2.1", "198.18.0.1", "240.0.0.1", "::1", "::", "fe80::1", "fc00::1", "ff02::1",
         "::ffff:10.0.0.1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:db8::1",
     ],
@@ -88,7 +88,7 @@ def test_calls_go_outside(address: str) -> None:
         ("javascript:alert(1)", False),
     ],
 )
-def test_urls_of_webhooks(url: str, fit: bool) -> None:  # noqa: FBT001 (a column of the table)
+def test_urls_of_webhooks(url: str, fit: bool) -> None:
     assert rules.fit_url(url, private=False) is fit
 
 

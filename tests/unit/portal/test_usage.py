@@ -67,7 +67,7 @@ def test_s04_2_a_licensed_office_has_nothing_to_do_and_reads_its_days() -> None:
         (office("2026-10-01", renewal={**RENEWAL, "possible_until": "2026-11-03"}), "over", True, False),
     ],
 )
-def test_what_may_be_done_now(given: OwnOffice, line: str, may_apply: bool, may_renew: bool) -> None:  # noqa: FBT001
+def test_what_may_be_done_now(given: OwnOffice, line: str, may_apply: bool, may_renew: bool) -> None:
     state = state_of(given, NOW)
     assert (state.line, state.may_apply, state.may_renew) == (line, may_apply, may_renew)
 

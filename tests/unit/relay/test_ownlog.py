@@ -39,7 +39,7 @@ def test_a_topic_that_fits_its_marks_is_told_from_another(
     ("offset", "event_id", "time", "is_it"),
     [(9, b"a", 7, True), (9, b"b", 7, False), (9, b"a", 8, False), (8, b"b", 8, None), (10, b"b", 8, None)],
 )
-def test_only_the_record_below_the_mark_bears_witness(offset: int, event_id: bytes, time: int, is_it: bool) -> None:  # noqa: FBT001
+def test_only_the_record_below_the_mark_bears_witness(offset: int, event_id: bytes, time: int, is_it: bool) -> None:
     raw = SimpleNamespace(offset=offset, headers=[("ce_id", event_id)], timestamp=time)
     assert is_witness(MARK, raw) is is_it
 

@@ -52,7 +52,7 @@ def code(who: Caller, act: Act, now: datetime) -> str | None:
     ],
 )
 @pytest.mark.parametrize("act", ACTS)
-def test_state_of_the_office_decides(days_after: int, suspended: bool, allowed: frozenset[str], act: Act) -> None:  # noqa: FBT001
+def test_state_of_the_office_decides(days_after: int, suspended: bool, allowed: frozenset[str], act: Act) -> None:
     refused = code(caller(suspended=suspended), act, NOON + timedelta(days=days_after))
     assert (refused is None) is (act in allowed)
 
@@ -106,7 +106,7 @@ def test_licence_ends_at_midnight_in_japan() -> None:
         (OfficeFacts(name="x"), 0, True),
     ],
 )
-def test_only_licensed_offices_are_sent_to_and_send(facts: OfficeFacts, days_after: int, refused: bool) -> None:  # noqa: FBT001
+def test_only_licensed_offices_are_sent_to_and_send(facts: OfficeFacts, days_after: int, refused: bool) -> None:
     now = NOON + timedelta(days=days_after)
     if not refused:
         may_be_sent_to(facts, now)
