@@ -37,20 +37,25 @@ class Watch:
         self.last = 0
 
     async def look(self, web: int) -> list[dict[str, Any]]:
-        """What is new or moved on; anything else is a failure."""
-        first = max(0, self.last - SEEN)
+        """What is new or moved on; anything else is a failure.
+
+        Of two looks at a time either may be answered first: each is held to what was seen before it was asked.
+        """
+        last, seen = self.last, dict(self._seen)
+        first = max(0, last - SEEN)
         answer = await self._counter.get(web, self._office, f"/v1/received?since={first}&limit=200")
         items: list[dict[str, Any]] = answer.json()["items"]
         assert [item["delivery_no"] for item in items] == list(range(first + 1, first + 1 + len(items)))
-        assert first + len(items) >= self.last, "a message that was listed is missing"
+        assert first + len(items) >= last, "a message that was listed is missing"
         for item in items:
-            rank = RANK.index(item["status"])
-            assert rank >= self._seen.get(item["message_id"], 0), "an older state than before"
-            self._seen[item["message_id"]] = rank
+            message_id, rank = item["message_id"], RANK.index(item["status"])
+            assert rank >= seen.get(message_id, 0), "an older state than before"
+            self._seen[message_id] = max(rank, self._seen.get(message_id, 0))
         self.last = max(self.last, first + len(items))
+        total = self._total
         counts = (await self._counter.get(web, self._office, "/v1/counts")).json()["received"]
-        assert sum(counts.values()) >= self._total, "fewer messages than before"
-        self._total = sum(counts.values())
+        assert sum(counts.values()) >= total, "fewer messages than before"
+        self._total = max(self._total, sum(counts.values()))
         return [item for item in items if item["status"] == "delivered"]
 
 
