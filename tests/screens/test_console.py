@@ -118,6 +118,9 @@ def test_s75_1_a_registered_office_has_its_kj_id_and_a_letter_that_is_ready(
     page, number = console_of(js=js), unused_number()
     page.goto("/operator/offices")
     page.get_by_role("link", name="事業所を登録する").click()
+    if js:
+        expect(page.get_by_role("heading", level=1)).to_have_text("事業所の登録")
+        shot(page, "S-75-register")
     page.get_by_role("button", name="確認").click()
     for wrong in ("E-121", "E-122", "E-123", "E-120"):
         expect(page.get_by_text(wrong)).to_be_visible()
@@ -126,7 +129,6 @@ def test_s75_1_a_registered_office_has_its_kj_id_and_a_letter_that_is_ready(
     fill_in(page, number)
     if js:
         axe(page)
-        shot(page, "S-75-register")
     page.get_by_role("button", name="確認").click()
     expect(page.get_by_role("heading", name="この内容で登録します")).to_be_visible()
     if js:
@@ -221,13 +223,14 @@ def test_s74_an_application_is_approved_and_the_office_has_its_c_id(
             shot(page, "S-74-offices")
         row.get_by_role("link", name="内容を見て決める").click()
         expect(page.get_by_text("承認を待っています")).to_be_visible()
+        if js:
+            shot(page, "S-74-office")
         page.get_by_role("button", name="承認", exact=True).click()
         expect(page.get_by_text("E-120")).to_be_visible()
         assert client.own_office().c_id is None
         say_why(page, "利用申請")
         if js:
             axe(page)
-            shot(page, "S-74-office")
         page.get_by_role("button", name="承認", exact=True).click()
         expect(page.get_by_text("承認しました。", exact=True)).to_be_visible()
         own = client.own_office()
