@@ -1,5 +1,6 @@
 """S-03 to S-06: 利用状況Webサイト, from the letter to the first login of the office's first person."""
 
+import html
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -283,7 +284,7 @@ def test_s04_3_whoever_is_logged_in_with_the_c_id_is_logged_out(operators: Opera
     with site_of(desk, office) as client, Client(desk.url) as person:
         form = {"password": office.kj_password}
         page = client.post("/usage/password", data={**form, "_form": proof_of(client.get("/usage/password").text)})
-        password = page.text.partition('id="password-once">')[2].partition("<")[0]
+        password = html.unescape(page.text.partition('id="password-once">')[2].partition("<")[0])
         person.login(office.c_id, password, office.kj_id, office.kj_password)
         assert client.post("/usage/password", data={**form, "_form": proof_of(page.text)}).status_code == 200
         with pytest.raises(NotLoggedIn):
