@@ -123,7 +123,12 @@ def cookie_of(page: Page, kind: str) -> str:
 
 @pytest.mark.parametrize(("screen", "form"), FORMS.items(), ids=FORMS)
 def test_s00_8_a_page_that_was_left_alone_keeps_what_was_typed(
-    page_of: PageOf, sites: Sites, shot: Callable[[Page, str], None], screen: str, form: Form
+    page_of: PageOf,
+    sites: Sites,
+    axe: Callable[[Page], None],
+    shot: Callable[[Page, str], None],
+    screen: str,
+    form: Form,
 ) -> None:
     """With JavaScript the page itself goes to the login at the end of the session, and takes along what was typed."""
     page = page_of()
@@ -138,6 +143,7 @@ def test_s00_8_a_page_that_was_left_alone_keeps_what_was_typed(
     expect(page.locator("main")).to_have_attribute("data-screen", screen)
     form.is_there(page)
     fits(page)
+    axe(page)
     shot(page, f"{screen}-late")
 
 

@@ -17,6 +17,7 @@ from tests.screens.test_late import MINUTES, idle
 
 TOLD = "ログインが切れる前に入力したもの"
 
+Axe = Callable[[Page], None]
 Shot = Callable[[Page, str], None]
 
 
@@ -98,7 +99,7 @@ def test_s00_8_a_form_that_is_sent_too_late_is_shown_again(
 
 @pytest.mark.parametrize("screen", ["S-13", "S-15", "S-18", "S-23"])
 def test_s00_8_a_page_that_was_left_alone_keeps_what_was_typed(
-    page_of: PageOf, desk: Desk, post: Post, shot: Shot, screen: str
+    page_of: PageOf, desk: Desk, post: Post, axe: Axe, shot: Shot, screen: str
 ) -> None:
     """With JavaScript the page itself goes to the login at the end of the session, and takes along what was typed."""
     page, form = page_of(MANAGER, fresh=True), FORMS[screen]
@@ -111,6 +112,7 @@ def test_s00_8_a_page_that_was_left_alone_keeps_what_was_typed(
     expect(page.locator("main")).to_have_attribute("data-screen", screen)
     form.is_there(page, words)
     fits(page)
+    axe(page)
     shot(page, f"{screen}-late")
 
 
