@@ -18,6 +18,9 @@ FIELDS_MAX = 5000
 """A bulk sheet of 300 rows has ten fields a row."""
 
 
+VERSION_DIGITS = 9
+"""Fits the column of every version."""
+
 FIELDS_BYTES_MAX = 2 * 1024 * 1024
 """The fields of a form with files: 300 messages of 1,000 characters take 900 kB."""
 
@@ -47,6 +50,12 @@ class Form(Mapping[str, str]):
     def text(self, name: str) -> str:
         """The last value of a field, empty when it was not sent; line ends as the page shows them."""
         return self.get(name, "").replace("\r\n", "\n")
+
+    @property
+    def version(self) -> int:
+        """The version that the page showed; 0, which nothing stored has, for anything but a number of nine digits."""
+        text = self.get("version", "")
+        return int(text) if text.isdecimal() and len(text) <= VERSION_DIGITS else 0
 
 
 class NotOurForm(Exception):  # noqa: N818 (named for what it is)

@@ -96,8 +96,7 @@ async def _checked(making: Making, visitor: Visitor, row: UUID) -> Response:
 
 
 def _typed(form: Form, *, late: bool = False) -> Typed:
-    version = form.get("version", "0")
-    return Typed(form.text("text"), tuple(form.all("remove")), int(version) if version.isdecimal() else 0, late=late)
+    return Typed(form.text("text"), tuple(form.all("remove")), form.version, late=late)
 
 
 async def _row_page(

@@ -207,10 +207,9 @@ async def _saved_late(desk: Desk, form: Form) -> Response:
 
 
 def _written(desk: Desk, form: Form) -> Written:
-    version = form.get("version", "0")
     return Written(
         id=desk.draft,
-        version=int(version) if version.isdecimal() else 0,
+        version=form.version,
         recipient=half_width(form.get("recipient", "")).upper()[:RECIPIENT_MAX],
         text=form.text("text"),
     )

@@ -44,9 +44,7 @@ def router(portal: Portal) -> APIRouter:
         form = await portal.form(request)
         item = await visitor.client.message(message_id)
         may_write = not form.text("back")
-        if may_write and await portal.memos.write(
-            visitor.office, message_id, _memo_of(visitor, form), _version_of(form)
-        ):
+        if may_write and await portal.memos.write(visitor.office, message_id, _memo_of(visitor, form), form.version):
             return go(f"/messages/{message_id}?said=saved")
         theirs = await portal.memos.of(visitor.office, message_id)
         return await _message_page(portal, visitor, request, item, theirs, form, refused=may_write)
@@ -83,12 +81,6 @@ def _memo_of(visitor: Visitor, form: Form) -> Memo:
     )
 
 
-def _version_of(form: Form) -> int:
-    """Of the memo that the page showed."""
-    version = form.text("version")
-    return int(version) if version.isdecimal() else 0
-
-
 async def _verdict(visitor: Visitor, message_id: UUID) -> Verdict | None:
     """What was found; None while the check has not ended."""
     try:
@@ -110,7 +102,7 @@ async def _message_page(
     refused: bool = False,
 ) -> Response:
     """`form` is a memo that was not written: it came after a session had ended, or was `refused`."""
-    is_clash = form is not None and _version_of(form) != memo.version
+    is_clash = form is not None and form.version != memo.version
     told: Sentence | None = say("E-404", name=memo.memo.writer) if is_clash else None
     return await portal.page(
         visitor,
